@@ -1,0 +1,13 @@
+//! Three facts about an edge → its state and who is at fault. Pure and total.
+
+mod attempt;
+mod findings;
+mod reason;
+mod report;
+mod verdict;
+
+pub use attempt::{Attempt, Phases};
+pub use findings::{Code, Finding, Severity};
+pub use reason::{Class, Evidence, Reason};
+pub use report::{Board, Change, EdgeReport};
+pub use verdict::{Declared, Judgement, Mode, State, judge};

@@ -1,0 +1,50 @@
+//! What one probe attempt found: plain facts, judged elsewhere.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::Reason;
+
+/// One probe attempt against one address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The edge's name.
+    pub edge: String,
+    /// Where it went; `None` when no address was found.
+    pub address: Option<SocketAddr>,
+    /// How it ended.
+    pub reason: Reason,
+    /// Who sent the ICMP error, if one came.
+    pub offender: Option<IpAddr>,
+    /// How long each phase took.
+    pub phases: Phases,
+    /// One sentence for people. Never holds anything that could be a secret.
+    pub detail: String,
+    /// The certificate's end, seconds since 1970, also when its verification failed.
+    pub tls_not_after: Option<i64>,
+}
+
+/// Duration of each phase that took place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Phases {
+    /// Name to address.
+    pub resolve: Option<Duration>,
+    /// SYN to established, or to the error.
+    pub connect: Option<Duration>,
+    /// TLS handshake.
+    pub tls: Option<Duration>,
+    /// The conversation.
+    pub exchange: Option<Duration>,
+}
+
+impl Phases {
+    /// The phases with their metric labels, in order.
+    pub fn named(&self) -> [(&'static str, Option<Duration>); 4] {
+        [("resolve", self.resolve), ("connect", self.connect), ("tls", self.tls), ("exchange", self.exchange)]
+    }
+
+    /// All phases together.
+    pub fn total(&self) -> Duration {
+        self.named().iter().filter_map(|(_, duration)| *duration).sum()
+    }
+}

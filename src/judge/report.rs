@@ -1,0 +1,118 @@
+//! The joined view of a matrix: what the table, the JSON, the metrics and the page show, from one value.
+
+use serde::Serialize;
+use serde::ser::{SerializeStruct, Serializer};
+
+use super::{Attempt, Class, Declared, Finding, Reason, State};
+use crate::matrix::Expect;
+
+/// Everything there is to show about one matrix at one time.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Board {
+    /// `namespace/name` of the matrix.
+    pub matrix: String,
+    /// One row an edge, in the matrix's order.
+    pub edges: Vec<EdgeReport>,
+    /// What is wrong, worst first, root causes before what follows from them.
+    pub findings: Vec<Finding>,
+    /// The newest attempts.
+    pub probes: Vec<Attempt>,
+    /// Remarks that need nobody to act.
+    pub notes: Vec<String>,
+    /// What happened lately, newest first.
+    pub changes: Vec<Change>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// RFC 3339, UTC.
+    pub at: String,
+    /// What happened, in one sentence.
+    pub what: String,
+}
+
+/// One edge with its three facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdgeReport {
+    /// Its name.
+    pub name: String,
+    /// Who opens it, in the endpoint grammar or in words.
+    pub from: String,
+    /// Whom it reaches.
+    pub to: String,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: &'static str,
+    /// Pod ports after Service DNAT, sorted; empty when not known.
+    pub pod_ports: Vec<u16>,
+    /// The Service port that clients dial, if they go through a Service.
+    pub service_port: Option<u16>,
+    /// What is needed to know what is missing; empty when nothing is.
+    pub needs: String,
+    /// Whether it must work.
+    pub expect: Expect,
+    /// 0, 1 or 2.
+    pub tier: u8,
+    /// What people notice when it is cut.
+    pub breaks: String,
+    /// Every source's words: `file:line:column section: what it says`.
+    pub provenance: Vec<String>,
+    /// What the policies say; `None` when none were given.
+    pub declared: Option<Declared>,
+    /// Why the policies say so, in one sentence with file:line.
+    pub because: String,
+    /// What the probes say; `None` when none was made.
+    pub observed: Option<Class>,
+    /// The reason behind `observed`.
+    pub reason: Option<Reason>,
+    /// The state; `None` before anything was judged.
+    pub state: Option<State>,
+    /// The finding, if there is one.
+    pub finding: Option<Finding>,
+}
+
+impl Serialize for EdgeReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("EdgeReport", 18)?;
+        out.serialize_field("name", &self.name)?;
+        out.serialize_field("from", &self.from)?;
+        out.serialize_field("to", &self.to)?;
+        out.serialize_field("protocol", self.protocol)?;
+        // One number for the usual case; several ports (or none known) are in `podPorts`.
+        out.serialize_field("podPort", &(self.pod_ports.len() == 1).then(|| self.pod_ports[0]))?;
+        out.serialize_field("podPorts", &self.pod_ports)?;
+        out.serialize_field("servicePort", &self.service_port)?;
+        out.serialize_field("needs", &self.needs)?;
+        out.serialize_field("expect", self.expect.as_str())?;
+        out.serialize_field("tier", &self.tier)?;
+        out.serialize_field("breaks", &self.breaks)?;
+        out.serialize_field("provenance", &self.provenance)?;
+        out.serialize_field("declared", &self.declared.map(Declared::as_str))?;
+        out.serialize_field("because", &self.because)?;
+        out.serialize_field("observed", &self.observed.map(Class::as_str))?;
+        out.serialize_field("reason", &self.reason.map(Reason::as_str))?;
+        out.serialize_field("state", &self.state.map(State::as_str))?;
+        out.serialize_field("finding", &self.finding)?;
+        out.end()
+    }
+}
+
+impl Serialize for Attempt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("Attempt", 7)?;
+        out.serialize_field("edge", &self.edge)?;
+        out.serialize_field("address", &self.address)?;
+        out.serialize_field("reason", self.reason.as_str())?;
+        out.serialize_field("offender", &self.offender)?;
+        let phases: serde_json::Map<_, _> = self
+            .phases
+            .named()
+            .iter()
+            .filter_map(|(name, duration)| duration.map(|d| ((*name).to_owned(), d.as_secs_f64().into())))
+            .collect();
+        out.serialize_field("phases", &phases)?;
+        out.serialize_field("detail", &self.detail)?;
+        out.serialize_field("tlsNotAfter", &self.tls_not_after)?;
+        out.end()
+    }
+}

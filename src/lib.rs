@@ -1,0 +1,20 @@
+//! portreeve keeps the gates of a Matrix Authentication Service deployment on Kubernetes.
+//!
+//! *What the guide intends, what the policies declare, what the network shows, how the three are judged, and what is done about it:*
+//!
+//! ```text
+//!  guide/ ──► matrix/ ──┬──────────────► judge/ ──► serve/  metrics, JSON, page
+//!  (intended)           │                 ▲  ▲
+//!  world/ ──► policy/ ──┴── (declared) ───┘  │
+//!  (objects)                                 │
+//!  observe/ (probes) ──────── (observed) ────┘
+//! ```
+//!
+//! `source/` brings every file in; `guide/`, `matrix/`, `world/`, `policy/` and `judge/` are pure: no clock, no sockets, no file system.
+
+pub mod guide;
+pub mod judge;
+pub mod matrix;
+pub mod policy;
+pub mod source;
+pub mod world;

@@ -1,0 +1,47 @@
+//! Where something stands: file, line, column.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A position in a text; both numbers count from 1. A column counts characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position {
+    /// Line, from 1; 0 means "no position known".
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+/// A position in a named file, printed as `file:line:column`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The path as the user gave it, or `-` for standard input.
+    pub file: Arc<str>,
+    /// Where in the file.
+    pub position: Position,
+}
+
+impl Place {
+    /// A place in a file.
+    pub fn new(file: &Arc<str>, position: Position) -> Self {
+        Self { file: Arc::clone(file), position }
+    }
+
+    /// The file as a whole.
+    pub fn whole(file: &str) -> Self {
+        Self { file: Arc::from(file), position: Position::default() }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Position { line, column } = self.position;
+        if line == 0 { f.write_str(&self.file) } else { write!(f, "{}:{line}:{column}", self.file) }
+    }
+}
+
+impl serde::Serialize for Place {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

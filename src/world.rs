@@ -1,0 +1,84 @@
+//! The objects of a cluster, as far as connections depend on them.
+//!
+//! Pure: API objects come in as located documents and leave as plain values with everything defaulted.
+//! `Option`, empty and default collapse in [`lower`] and nowhere else.
+
+mod entrance;
+pub mod labels;
+pub mod lower;
+mod names;
+mod object;
+mod pod;
+mod service;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+pub use entrance::{Backend, Entrance, EntranceKind};
+pub use labels::Labels;
+pub use names::{ObjectName, PortRef, Protocol, WorkloadKind};
+pub use object::{Object, objects};
+pub use pod::{ContainerPort, Phase, Pod, PodId, Workload};
+pub use service::{Endpoint, EndpointSlice, LoadBalancerAddress, Service, ServiceKind, ServicePort};
+
+use crate::source::Place;
+
+/// Everything known of a cluster (or of a folder of manifests).
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    /// By name. A namespace that is only referred to is here too, with its automatic label.
+    pub namespaces: BTreeMap<String, Namespace>,
+    /// Pods, and the templates of workloads that have no pod here, as pods. Indexed by [`PodId`].
+    pub pods: Vec<Pod>,
+    /// By name.
+    pub services: BTreeMap<ObjectName, Service>,
+    /// In source order.
+    pub endpoint_slices: Vec<EndpointSlice>,
+    /// Ingress, IngressRoute, HTTPRoute.
+    pub entrances: Vec<Entrance>,
+    /// By name.
+    pub nodes: BTreeMap<String, Node>,
+    /// Kinds that may change what is reachable but are not read, with one place each ("not rendered, its pods are unknown").
+    pub not_covered: Vec<NotCovered>,
+}
+
+/// A namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    /// Labels, always with `kubernetes.io/metadata.name`.
+    pub labels: Labels,
+    /// Where it is declared; `None` when it is only referred to, so that its other labels are unknown.
+    pub place: Option<Place>,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its internal addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Where it is declared.
+    pub place: Place,
+}
+
+/// An object that could matter and is not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotCovered {
+    /// `kind/namespace/name`.
+    pub object: String,
+    /// What is not known because of it.
+    pub why: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl World {
+    /// The pod behind an index.
+    pub fn pod(&self, id: PodId) -> &Pod {
+        &self.pods[id.0]
+    }
+
+    /// All pods with their index.
+    pub fn pods(&self) -> impl Iterator<Item = (PodId, &Pod)> {
+        self.pods.iter().enumerate().map(|(index, pod)| (PodId(index), pod))
+    }
+}
