@@ -165,12 +165,15 @@ pub fn parse_each(file: &Arc<str>, text: &str, mut each: impl FnMut(Document)) -
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|error| {
             let position = Position { line: to_u32(error.marker().line()), column: to_u32(error.marker().col() + 1) };
-            InputError::new(Place::new(file, position), describe(error.kind()))
+            let tab = tab_near(text, position.line).map(|position| (position, TAB));
+            let (position, message) = tab.unwrap_or((position, describe(error.kind())));
+            InputError::new(Place::new(file, position), message)
         })?;
         if let Some(root) = builder.event(event, span)?
-            && root.value != Value::Null {
-                each(Document { file: Arc::clone(file), root });
-            }
+            && root.value != Value::Null
+        {
+            each(Document { file: Arc::clone(file), root });
+        }
     }
     Ok(())
 }
@@ -179,12 +182,23 @@ fn to_u32(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
+const TAB: &str = "a tab stands where YAML wants spaces: indent with spaces";
+
+/// A tab in the indentation of this line or the next: the usual cause of an error that the grammar sees elsewhere.
+fn tab_near(text: &str, line: u32) -> Option<Position> {
+    (line..=line.saturating_add(1)).zip(text.lines().skip(line.saturating_sub(1) as usize)).find_map(
+        |(line, content)| {
+            let indentation = &content[..content.len() - content.trim_start_matches([' ', '\t']).len()];
+            let column = indentation.find('\t')?;
+            Some(Position { line, column: to_u32(column + 1) })
+        },
+    )
+}
+
 /// Our own words for what the grammar refuses.
 fn describe(kind: &ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation => {
-            "a tab stands where YAML wants spaces: indent with spaces"
-        }
+        ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation => TAB,
         ErrorKind::UnknownAnchor => "this alias has no anchor before it",
         ErrorKind::InvalidIndentation => "the indentation does not fit the lines above",
         ErrorKind::UnexpectedEof
@@ -403,3 +417,6 @@ fn merge(mut entries: Vec<(Key, Node)>) -> Result<Vec<(Key, Node)>, Position> {
     }
     Ok(entries)
 }
+
+#[cfg(test)]
+mod tests;
