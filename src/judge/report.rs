@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
 use super::{Attempt, Class, Declared, Finding, Reason, State};
-use crate::matrix::Expect;
+use crate::matrix::{Expect, Peer, ResolvedEdge};
 
 /// Everything there is to show about one matrix at one time.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -115,4 +115,46 @@ impl Serialize for Attempt {
         out.serialize_field("tlsNotAfter", &self.tls_not_after)?;
         out.end()
     }
+}
+
+impl EdgeReport {
+    /// A row with the intended fact only.
+    pub fn intended(resolved: &ResolvedEdge) -> Self {
+        let edge = &resolved.edge;
+        let mut pod_ports: Vec<u16> = resolved.to.iter().flat_map(|peer| peer.ports.iter().copied()).collect();
+        pod_ports.sort_unstable();
+        pod_ports.dedup();
+        Self {
+            name: edge.name.clone(),
+            from: ends(&resolved.from),
+            to: ends(&resolved.to),
+            protocol: edge.protocol.as_str(),
+            pod_ports,
+            service_port: resolved.to.iter().find_map(|peer| peer.service.as_ref().map(|(_, port)| *port)),
+            needs: String::new(),
+            expect: edge.expect,
+            tier: edge.tier,
+            breaks: edge.breaks.clone(),
+            provenance: edge.provenance.iter().map(ToString::to_string).collect(),
+            declared: None,
+            because: String::new(),
+            observed: None,
+            reason: None,
+            state: None,
+            finding: None,
+        }
+    }
+
+    /// The ports for people: `5432/TCP`, `8000,8443/TCP`, `?/TCP`.
+    pub fn ports(&self) -> String {
+        let numbers: Vec<String> = self.pod_ports.iter().map(ToString::to_string).collect();
+        let numbers = if numbers.is_empty() { "?".to_owned() } else { numbers.join(",") };
+        format!("{numbers}/{}", self.protocol)
+    }
+}
+
+fn ends(peers: &[Peer]) -> String {
+    let mut words: Vec<String> = peers.iter().map(ToString::to_string).collect();
+    words.dedup();
+    if words.is_empty() { "not known".to_owned() } else { words.join(" or ") }
 }

@@ -1,5 +1,6 @@
 //! An edge: one connection that must work, or must not.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -238,5 +239,14 @@ impl SmtpMode {
             Self::StartTls => 587,
             Self::Tls => 465,
         }
+    }
+}
+
+impl fmt::Display for Provenance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        write!(f, "{} ({})", self.says, self.section)
     }
 }

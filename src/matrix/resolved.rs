@@ -1,5 +1,7 @@
 //! Edges after they met a world: pods, pod ports, addresses.
 
+use std::fmt;
+
 use ipnet::IpNet;
 
 use super::Edge;
@@ -77,4 +79,26 @@ pub enum PeerKind {
     },
     /// Not known; a finding says what to write into `peers:`.
     Unresolved,
+}
+
+impl fmt::Display for Peer {
+    /// For people: the Service if there is one, else what selects the peer.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.service, &self.kind) {
+            (Some((service, port)), _) => write!(f, "{}/svc/{}:{port}", service.namespace, service.name),
+            (None, PeerKind::Pods { namespace, selector, .. }) => {
+                let labels: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                let labels = if labels.is_empty() { "all pods".to_owned() } else { labels.join(",") };
+                write!(f, "{namespace}/({labels})")
+            }
+            (None, PeerKind::AnyPod) => f.write_str("any-pod"),
+            (None, PeerKind::Blocks { host: Some(host), .. }) => f.write_str(host),
+            (None, PeerKind::Blocks { nets, except, host: None }) => {
+                let nets: Vec<String> = nets.iter().map(ToString::to_string).collect();
+                let except = if except.is_empty() { "" } else { " except private ranges" };
+                write!(f, "{}{except}", nets.join(","))
+            }
+            (None, PeerKind::Unresolved) => f.write_str("not known"),
+        }
+    }
 }

@@ -37,7 +37,7 @@ fn broken_text_is_told_with_its_place() {
     check("? [a]\n: 1\n", 0, "f.yaml:1:3: a key must be plain text, not a list or a mapping");
     check("a: &x\n  b: *x\n", 0, "f.yaml:2:6: this alias points into itself");
     check("<<: 1\n", 0, "f.yaml:1:5: `<<` merges a mapping or a list of mappings");
-    check(&"[".repeat(200), 0, "f.yaml:1:97: more than 96 levels of nesting");
+    check(&"- ".repeat(200), 0, "f.yaml:1:193: more than 96 levels of nesting");
 }
 
 #[test]

@@ -1,0 +1,114 @@
+//! The command line: one file per command, each from typed arguments to text and an exit code.
+
+mod accept;
+mod audit;
+#[cfg(target_os = "linux")]
+mod demo;
+mod formats;
+mod inputs;
+mod matrix;
+mod output;
+#[cfg(target_os = "linux")]
+mod probe;
+mod render;
+mod verify;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// Nothing wrong.
+    Fine,
+    /// Findings, differences, failed assertions, violated edges.
+    Findings,
+}
+
+impl Exit {
+    fn findings_if(found: bool) -> Self {
+        if found { Self::Findings } else { Self::Fine }
+    }
+}
+
+/// What a command prints on standard output, and how it ended.
+#[derive(Debug)]
+struct Done {
+    text: String,
+    exit: Exit,
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "portreeve",
+    version,
+    about = "Keeps the gates of a Matrix Authentication Service (MAS) deployment on Kubernetes",
+    long_about = "Keeps the gates of a Matrix Authentication Service (MAS) deployment on Kubernetes.\n\n\
+        For every connection that MAS needs, portreeve joins three facts: what is intended (the guide's values, \
+        MAS's config), what the NetworkPolicies declare (all together, both ends), and what is observed (real \
+        conversations). It names who is at fault when they differ.",
+    after_help = "Exit codes: 0 nothing wrong; 1 findings, differences, failed assertions or violated edges; 2 wrong usage or input.\n\n\
+        Start here:\n  portreeve demo                                          see it work, no cluster needed\n  \
+        portreeve matrix --guide values.yaml                    which connections does MAS need?\n  \
+        portreeve audit --guide values.yaml --manifests dump/   do my policies allow exactly these?"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Print the connections that MAS needs: ports, what breaks without them, who asks for them
+    Matrix(matrix::Args),
+    /// Print the one NetworkPolicy that allows exactly these connections
+    Render(render::Args),
+    /// Compare the policies of a folder with the connections that MAS needs
+    Audit(audit::Args),
+    /// Check assertions ("nothing outside matrix reaches postgres") against the policies of a folder
+    Verify(verify::Args),
+    /// Make one real conversation per connection from where this runs, and say why one fails
+    #[cfg(target_os = "linux")]
+    Probe(probe::Args),
+    /// Run the whole chain on this machine, break it, and watch it name the culprit
+    #[cfg(target_os = "linux")]
+    Demo(demo::Args),
+}
+
+/// Parses the arguments, runs the command, prints, and gives the process's exit code.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap's own text; help and version are no errors.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let result = match cli.command {
+        Command::Matrix(args) => matrix::run(&args),
+        Command::Render(args) => render::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Probe(args) => probe::run(args),
+        #[cfg(target_os = "linux")]
+        Command::Demo(args) => demo::run(args),
+    };
+    match result {
+        Ok(done) => {
+            // A reader that went away (`| head`) is no error.
+            let _ = std::io::stdout().lock().write_all(done.text.as_bytes());
+            match done.exit {
+                Exit::Fine => ExitCode::SUCCESS,
+                Exit::Findings => ExitCode::from(1),
+            }
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "portreeve: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What every offline command reads: sources of the intent, and manifests.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use crate::guide::{mas_config, values};
+use crate::judge::{Code, Finding};
+use crate::load;
+use crate::matrix::derive::{Sources, derive};
+use crate::matrix::{Intent, Resolution, resolve::resolve, traffic_matrix};
+use crate::policy::{PolicyBuilder, PolicySet};
+use crate::source::files::{self, MAX_CONFIG_BYTES};
+use crate::source::{Document, InputError, yaml};
+use crate::world::World;
+use crate::world::lower::WorldBuilder;
+
+/// Where the intent comes from.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "What should be (at least one)")]
+pub struct IntentArgs {
+    /// The guide's values: `mas:` alone, inside a chart's values, or inside a HelmRelease; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub guide: Option<PathBuf>,
+    /// MAS's own config.yaml; give it several times and they merge as MAS merges them
+    #[arg(long, value_name = "FILE")]
+    pub mas_config: Vec<PathBuf>,
+    /// A TrafficMatrix
+    #[arg(long, value_name = "FILE")]
+    pub matrix: Option<PathBuf>,
+}
+
+/// Where the world comes from.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "What is there")]
+pub struct WorldArgs {
+    /// Manifests or `kubectl get -o yaml|json` dumps: a file, a folder, or `-`; may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub manifests: Vec<PathBuf>,
+}
+
+/// Everything a command needs, read and resolved.
+#[derive(Debug)]
+pub struct Inputs {
+    /// `metadata.name` of the TrafficMatrix, or `mas`.
+    pub matrix: String,
+    /// The namespace the policy is for.
+    pub namespace: String,
+    /// What should be.
+    pub intent: Intent,
+    /// The intent in the world.
+    pub resolution: Resolution,
+    /// The world, if manifests were given.
+    pub world: Option<World>,
+    /// Its policies.
+    pub policies: PolicySet,
+    /// What was wrong with any of it, in reading order.
+    pub findings: Vec<Finding>,
+    /// What was read.
+    pub coverage: Coverage,
+}
+
+/// What the answer rests on.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Coverage {
+    /// Files read.
+    pub files: usize,
+    /// Objects read.
+    pub objects: usize,
+    /// Pods, counting a workload's template as one.
+    pub pods: usize,
+    /// Policies that count.
+    pub policies: usize,
+    /// Files or objects that could not be read, or are not rendered: what is behind them is unknown.
+    pub not_covered: Vec<String>,
+}
+
+/// All documents of one configuration file.
+pub fn documents(path: &std::path::Path) -> Result<Vec<Document>, InputError> {
+    let text = files::read(path, MAX_CONFIG_BYTES)?;
+    let (documents, error) = yaml::parse(&text.name, &text.text);
+    if let Some(error) = error {
+        return Err(error);
+    }
+    if documents.is_empty() {
+        return Err(InputError::new(crate::source::Place::whole(&text.name), "is empty: nothing to read"));
+    }
+    Ok(documents)
+}
+
+/// The one document of a file that holds one.
+fn document(path: &std::path::Path) -> Result<Document, InputError> {
+    let mut documents = documents(path)?;
+    if documents.len() > 1 {
+        let second = &documents[1];
+        return Err(InputError::new(second.place(&second.root), "a second document: one is expected in this file"));
+    }
+    Ok(documents.remove(0))
+}
+
+/// Reads the sources of the intent.
+pub fn sources(args: &IntentArgs, findings: &mut Vec<Finding>) -> anyhow::Result<Sources> {
+    anyhow::ensure!(
+        args.guide.is_some() || !args.mas_config.is_empty() || args.matrix.is_some(),
+        "nothing says what should be: give --guide FILE, --mas-config FILE or --matrix FILE"
+    );
+    let mut sources = Sources::default();
+    if let Some(path) = &args.guide {
+        let (values, found) = values::read(&document(path)?).context("the guide's values cannot be used")?;
+        findings.extend(found);
+        sources.values = Some(values);
+    }
+    if !args.mas_config.is_empty() {
+        let mut all = Vec::new();
+        for path in &args.mas_config {
+            all.push(document(path)?);
+        }
+        let (config, found) = mas_config::read(&all).context("MAS's config cannot be used")?;
+        findings.extend(found);
+        sources.mas_config = Some(config);
+    }
+    if let Some(path) = &args.matrix {
+        let (matrix, found) = traffic_matrix::read(&document(path)?).context("the TrafficMatrix cannot be used")?;
+        findings.extend(found);
+        sources.matrix = Some(matrix);
+    }
+    Ok(sources)
+}
+
+/// The world and its policies, with what could not be read.
+#[derive(Debug, Default)]
+pub struct Cluster {
+    /// The objects.
+    pub world: World,
+    /// The policies.
+    pub policies: PolicySet,
+    /// What was wrong with any of it.
+    pub findings: Vec<Finding>,
+    /// What was read.
+    pub coverage: Coverage,
+}
+
+/// Reads manifests.
+pub fn cluster(paths: &[PathBuf]) -> anyhow::Result<Cluster> {
+    let mut world = WorldBuilder::default();
+    let mut policies = PolicyBuilder::default();
+    let loaded = load::world(paths, &mut |object| {
+        world.add(&object);
+        policies.add(&object);
+    })?;
+    let (world, mut findings) = world.finish();
+    let (policies, found) = policies.finish();
+    findings.extend(found);
+    findings.extend(loaded.problems.iter().map(|problem| {
+        let file = problem.place.file.to_string();
+        let fix = "mend it, or leave it out if it is no manifest";
+        Finding::new(Code::BrokenObject, file, problem.message.clone(), fix).at(problem.place.clone())
+    }));
+    let coverage = Coverage {
+        files: loaded.files,
+        objects: loaded.objects,
+        pods: world.pods.len(),
+        policies: policies.policies.len(),
+        not_covered: (loaded.problems.iter().map(ToString::to_string))
+            .chain(world.not_covered.iter().map(|n| format!("{}: {}: {}", n.place, n.object, n.why)))
+            .collect(),
+    };
+    Ok(Cluster { world, policies, findings, coverage })
+}
+
+/// Reads everything and resolves it.
+pub fn read(intent: &IntentArgs, world: &WorldArgs) -> anyhow::Result<Inputs> {
+    let mut findings = Vec::new();
+    let sources = sources(intent, &mut findings)?;
+    let named = sources.matrix.as_ref().map(|matrix| (matrix.name.clone(), matrix.namespace.clone()));
+    let intent = derive(&sources);
+    findings.extend(intent.findings.iter().cloned());
+    let cluster = if world.manifests.is_empty() { None } else { Some(cluster(&world.manifests)?) };
+    let resolution = resolve(&intent, cluster.as_ref().map(|cluster| &cluster.world));
+    let (matrix, namespace) = named.unwrap_or_else(|| ("mas".to_owned(), String::new()));
+    let namespace = match &resolution.subject {
+        Some(subject) => subject.namespace.clone(),
+        None if namespace.is_empty() => "matrix".to_owned(),
+        None => namespace,
+    };
+    findings.extend(resolution.findings.iter().cloned());
+    let mut inputs = Inputs {
+        matrix,
+        namespace,
+        intent,
+        resolution,
+        world: None,
+        policies: PolicySet::default(),
+        findings,
+        coverage: Coverage::default(),
+    };
+    if let Some(cluster) = cluster {
+        inputs.findings.extend(cluster.findings);
+        inputs.world = Some(cluster.world);
+        inputs.policies = cluster.policies;
+        inputs.coverage = cluster.coverage;
+    }
+    Ok(inputs)
+}

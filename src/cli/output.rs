@@ -1,0 +1,216 @@
+//! Text for people: tables of at most 100 columns, colour on terminals only.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+
+use crate::judge::{Finding, Severity, State};
+
+/// Widest line of any table.
+pub const WIDTH: usize = 100;
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Colours, or none.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    colour: bool,
+}
+
+impl Style {
+    /// Colour only when standard output is a terminal and `NO_COLOR` is unset (no-color.org).
+    pub fn detect() -> Self {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { colour: !refused && std::io::stdout().is_terminal() }
+    }
+
+    /// No colour.
+    pub fn plain() -> Self {
+        Self { colour: false }
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Headings.
+    pub fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    /// What matters less.
+    pub fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    /// A state's word in its colour; unknown is never green.
+    pub fn state(self, state: State, text: &str) -> String {
+        let code = match state {
+            State::Ok => "32",
+            State::Pending => "36",
+            State::Unknown => "33",
+            State::Violated => "1;31",
+        };
+        self.paint(code, text)
+    }
+
+    fn severity(self, severity: Severity, text: &str) -> String {
+        let code = match severity {
+            Severity::Error => "1;31",
+            Severity::Warning => "33",
+            Severity::Note => "2",
+        };
+        self.paint(code, text)
+    }
+}
+
+/// A table whose last column takes what is left of [`WIDTH`] and wraps.
+#[derive(Debug)]
+pub struct Table {
+    header: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// With its header.
+    pub fn new(header: &[&'static str]) -> Self {
+        Self { header: header.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row; it has as many cells as the header.
+    pub fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    /// The table as text. `paint` may colour a cell (row, column, padded text).
+    pub fn render(&self, style: Style, paint: impl Fn(usize, usize, &str) -> String) -> String {
+        let columns = self.header.len();
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            cells.chain([self.header[column].len()]).max().unwrap_or(0)
+        };
+        let mut widths: Vec<usize> = (0..columns).map(width).collect();
+        let fixed: usize = widths[..columns - 1].iter().map(|w| w + 2).sum();
+        widths[columns - 1] = widths[columns - 1].min(WIDTH.saturating_sub(fixed).max(20));
+        let mut out = String::new();
+        let header: Vec<String> = self.header.iter().zip(&widths).map(|(h, w)| format!("{h:w$}")).collect();
+        let _ = writeln!(out, "{}", style.bold(header.join("  ").trim_end()));
+        for (index, row) in self.rows.iter().enumerate() {
+            let last = wrap(row.last().map_or("", String::as_str), widths[columns - 1]);
+            for (line_index, line) in last.iter().enumerate() {
+                let mut cells = Vec::with_capacity(columns);
+                for column in 0..columns - 1 {
+                    let text = if line_index == 0 { row[column].as_str() } else { "" };
+                    let padded = format!("{text:w$}", w = widths[column]);
+                    cells.push(if line_index == 0 { paint(index, column, &padded) } else { padded });
+                }
+                cells.push(paint(index, columns - 1, line));
+                let _ = writeln!(out, "{}", cells.join("  ").trim_end());
+            }
+        }
+        out
+    }
+}
+
+/// Breaks text at spaces; a longer word keeps its own line, because a cut path cannot be followed.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for paragraph in text.split('\n') {
+        let mut line = String::new();
+        let mut length = 0;
+        for word in paragraph.split(' ') {
+            let word_length = word.chars().count();
+            if length > 0 && length + 1 + word_length > width {
+                lines.push(std::mem::take(&mut line));
+                length = 0;
+            }
+            if length > 0 {
+                line.push(' ');
+                length += 1;
+            }
+            line.push_str(word);
+            length += word_length;
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+/// Text wrapped to the page under an indentation.
+pub fn paragraph(text: &str, indent: usize) -> String {
+    let margin = " ".repeat(indent);
+    wrap(text, WIDTH - indent).iter().fold(String::new(), |mut out, line| {
+        let _ = writeln!(out, "{}", format!("{margin}{line}").trim_end());
+        out
+    })
+}
+
+/// Findings for people: code and name, what and where, the smallest fix.
+pub fn findings(findings: &[Finding], style: Style) -> String {
+    let mut out = String::new();
+    for finding in findings {
+        let edge = finding.edge.as_deref().map_or(String::new(), |edge| format!("  {edge}"));
+        let head = format!("{} {}", finding.code.code(), finding.code.name());
+        let _ = writeln!(out, "{}{}", style.severity(finding.code.severity(), &head), style.bold(&edge));
+        let place = finding.place.as_ref().map_or(String::new(), |place| format!("{place}: "));
+        out.push_str(&paragraph(&format!("{place}{}: {}", finding.object, finding.message), 2));
+        if !finding.fix.is_empty() {
+            out.push_str(&paragraph(&format!("fix: {}", finding.fix), 2));
+        }
+    }
+    out
+}
+
+/// `1 error, 2 warnings`, or `nothing wrong`.
+pub fn summary(findings: &[Finding]) -> String {
+    let count = |severity| findings.iter().filter(|f| f.code.severity() == severity).count();
+    let say = |n: usize, word: &str| match n {
+        0 => None,
+        1 => Some(format!("1 {word}")),
+        n => Some(format!("{n} {word}s")),
+    };
+    let parts: Vec<String> = [
+        say(count(Severity::Error), "error"),
+        say(count(Severity::Warning), "warning"),
+        say(count(Severity::Note), "note"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if parts.is_empty() { "nothing wrong".to_owned() } else { parts.join(", ") }
+}
+
+/// JSON for machines: one object, one line end.
+pub fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_stay_within_the_page_and_wrap_at_spaces() {
+        let mut table = Table::new(&["EDGE", "WHAT"]);
+        table.row(vec!["mas-to-postgres".to_owned(), "word ".repeat(40).trim_end().to_owned()]);
+        table.row(vec!["x".to_owned(), String::new()]);
+        let text = table.render(Style { colour: false }, |_, _, cell| cell.to_owned());
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert_eq!(text.lines().count(), 5, "{text}");
+        assert!(text.lines().skip(2).take(2).all(|line| line.starts_with("                 word")), "{text}");
+    }
+
+    #[test]
+    fn no_colour_means_no_escape() {
+        let style = Style { colour: false };
+        assert_eq!(style.state(State::Violated, "violated"), "violated");
+        assert_eq!(Style { colour: true }.bold("x"), "\x1b[1mx\x1b[0m");
+    }
+}

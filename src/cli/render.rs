@@ -1,0 +1,172 @@
+//! `portreeve render`: the one NetworkPolicy of the subject.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::inputs::{self, Inputs, IntentArgs, WorldArgs};
+use super::output::{self, Style};
+use super::{Done, Exit};
+use crate::judge::{Finding, Severity};
+use crate::policy::render::{Counterpart, Directions, RenderName, Rendered, network_policy};
+use crate::source::files;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    intent: IntentArgs,
+    #[command(flatten)]
+    world: WorldArgs,
+    /// Write `<namespace>_<name>.yaml` files into this folder instead of printing
+    #[arg(long, value_name = "DIR", conflicts_with = "check")]
+    out: Option<PathBuf>,
+    /// Compare with the files of this folder and change nothing; a TrafficMatrix in it is used when no source is given
+    #[arg(long, value_name = "DIR")]
+    check: Option<PathBuf>,
+    /// Add proposals for what the peers' own policies must allow
+    #[arg(long)]
+    counterparts: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum Format {
+    /// The policy as a manifest, findings on standard error
+    #[default]
+    Yaml,
+    /// One JSON object
+    Json,
+}
+
+/// A file to be: its name and content.
+struct Output {
+    name: String,
+    text: String,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
+    let mut intent = args.intent.clone();
+    if let Some(folder) = &args.check
+        && intent.guide.is_none()
+        && intent.mas_config.is_empty()
+        && intent.matrix.is_none()
+    {
+        intent.matrix = Some(traffic_matrix_in(folder)?);
+    }
+    let inputs = inputs::read(&intent, &args.world)?;
+    let name = RenderName { matrix: inputs.matrix.clone(), namespace: inputs.namespace.clone() };
+    let rendered = network_policy(&inputs.resolution, &name, Directions::Both).map_err(|finding| cannot(&inputs, &finding))?;
+    let mut findings = inputs.findings.clone();
+    findings.extend(rendered.left_out.iter().cloned());
+    eprint_findings(&findings);
+    let outputs = outputs(&inputs, &name, &rendered, args.counterparts);
+    let wrong = findings.iter().any(|finding| finding.code.severity() == Severity::Error);
+    if let Some(folder) = &args.check {
+        return check(folder, &outputs);
+    }
+    if let Some(folder) = &args.out {
+        let text = write(folder, &outputs)?;
+        return Ok(Done { text, exit: Exit::findings_if(wrong) });
+    }
+    let text = match args.output {
+        Format::Yaml => outputs.iter().map(|output| output.text.as_str()).collect::<Vec<_>>().join("---\n"),
+        Format::Json => {
+            let counterparts: Vec<_> = rendered.counterparts.iter().filter(|_| args.counterparts).map(|c| &c.policy).collect();
+            output::json(&serde_json::json!({"policy": rendered.policy, "counterparts": counterparts, "findings": findings}))?
+        }
+    };
+    Ok(Done { text, exit: Exit::findings_if(wrong) })
+}
+
+/// Why there is no policy: the finding, and what the sources and the world said before it.
+fn cannot(inputs: &Inputs, finding: &Finding) -> anyhow::Error {
+    eprint_findings(&inputs.findings);
+    anyhow::anyhow!("no policy can be rendered: {}: {} ({})", finding.object, finding.message, finding.fix)
+}
+
+/// Findings go to standard error, so that `portreeve render | kubectl apply -f -` stays clean.
+fn eprint_findings(findings: &[Finding]) {
+    let style = Style::plain();
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), output::findings(findings, style).as_bytes());
+}
+
+fn outputs(inputs: &Inputs, name: &RenderName, rendered: &Rendered, counterparts: bool) -> Vec<Output> {
+    let file = |namespace: &str, name: &str| format!("{namespace}_{name}.yaml");
+    let own = Output { name: file(&inputs.namespace, &name.policy()), text: rendered.yaml.clone() };
+    let proposal = |c: &Counterpart| {
+        let policy = c.policy.pointer("/metadata/name").and_then(serde_json::Value::as_str).unwrap_or(&c.edge);
+        Output { name: file(&c.namespace, policy), text: c.yaml.clone() }
+    };
+    std::iter::once(own).chain(rendered.counterparts.iter().filter(|_| counterparts).map(proposal)).collect()
+}
+
+/// The one TrafficMatrix among a folder's files.
+fn traffic_matrix_in(folder: &Path) -> anyhow::Result<PathBuf> {
+    let mut found = Vec::new();
+    for path in files::manifests(folder)? {
+        let is_matrix = |d: &crate::source::Document| d.root.get("kind").and_then(|kind| kind.text()) == Some("TrafficMatrix");
+        if inputs::documents(&path)?.iter().any(is_matrix) {
+            found.push(path);
+        }
+    }
+    anyhow::ensure!(
+        found.len() == 1,
+        "{}: {} TrafficMatrix files; exactly one is needed, or name the sources with --guide, --mas-config or --matrix",
+        folder.display(),
+        found.len()
+    );
+    Ok(found.remove(0))
+}
+
+/// Writes each file whole or not at all.
+fn write(folder: &Path, outputs: &[Output]) -> anyhow::Result<String> {
+    std::fs::create_dir_all(folder).with_context(|| format!("{}: the folder cannot be made", folder.display()))?;
+    let mut text = String::new();
+    for output in outputs {
+        let path = folder.join(&output.name);
+        let mut file = tempfile::NamedTempFile::new_in(folder).with_context(|| format!("{}: cannot be written to", folder.display()))?;
+        std::io::Write::write_all(&mut file, output.text.as_bytes())
+            .and_then(|()| file.as_file().sync_all())
+            .with_context(|| format!("{}: cannot be written", path.display()))?;
+        // Temporary files are private; a manifest is not.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let _ = file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644));
+        }
+        file.persist(&path).with_context(|| format!("{}: cannot be put in place", path.display()))?;
+        let _ = writeln!(text, "{}", path.display());
+    }
+    Ok(text)
+}
+
+fn check(folder: &Path, outputs: &[Output]) -> anyhow::Result<Done> {
+    let mut text = String::new();
+    for output in outputs {
+        let path = folder.join(&output.name);
+        let is = match std::fs::read_to_string(&path) {
+            Ok(is) => Some(is),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", path.display())),
+        };
+        match is {
+            None => {
+                let _ = writeln!(text, "{}: is missing: run `portreeve render` with `--out {}`", path.display(), folder.display());
+            }
+            Some(is) if is != output.text => {
+                let line = 1 + is.lines().zip(output.text.lines()).take_while(|(a, b)| a == b).count();
+                let expect = output.text.lines().nth(line - 1).unwrap_or("<end>");
+                let _ = writeln!(text, "{}:{line}: differs from what would be rendered; expected here: {}", path.display(), expect.trim());
+            }
+            Some(_) => {}
+        }
+    }
+    let exit = Exit::findings_if(!text.is_empty());
+    if text.is_empty() {
+        let _ = writeln!(text, "{}: as rendered", folder.display());
+    }
+    Ok(Done { text, exit })
+}
