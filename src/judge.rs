@@ -2,12 +2,14 @@
 
 mod attempt;
 mod findings;
+mod join;
 mod reason;
 mod report;
 mod verdict;
 
 pub use attempt::{Attempt, Phases};
 pub use findings::{Code, Finding, Severity};
+pub use join::{Observation, join};
 pub use reason::{Class, Evidence, Reason};
 pub use report::{Board, Change, EdgeReport};
 pub use verdict::{Declared, Judgement, Mode, State, judge};

@@ -1,0 +1,262 @@
+//! The join over a whole matrix: rows with declared facts + what probes found → states, findings, root causes first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Attempt, Class, Code, Declared, EdgeReport, Evidence, Finding, Judgement, Mode, Reason, State, judge};
+use crate::matrix::Expect;
+
+/// What was observed of one edge in one cycle.
+#[derive(Debug, Clone, Default)]
+pub struct Observation {
+    /// One attempt an address; the worst pair decides.
+    pub attempts: Vec<Attempt>,
+    /// `Some(true)`: a Ready endpoint, or a control that connected. `Some(false)`: known not to serve. `None`: not known.
+    pub target_up: Option<bool>,
+    /// The source got an answer from something else in the same cycle.
+    pub source_has_network: bool,
+}
+
+/// Judges every row that was observed, and orders the findings: worst first, causes before what follows from them.
+///
+/// `audited` are the findings of the static comparison; a blocked edge takes its culprit, place and fix from them.
+pub fn join(
+    rows: &mut [EdgeReport],
+    observed: &BTreeMap<String, Observation>,
+    audited: &[Finding],
+    mode: Mode,
+) -> Vec<Finding> {
+    for row in rows.iter_mut() {
+        if let Some(observation) = observed.get(&row.name) {
+            judge_row(row, observation, audited, mode);
+        }
+    }
+    let causes = suppress(rows);
+    let mut findings: Vec<Finding> = rows.iter().filter_map(|row| row.finding.clone()).collect();
+    let tier: BTreeMap<&str, u8> = rows.iter().map(|row| (row.name.as_str(), row.tier)).collect();
+    let rank = |finding: &Finding| {
+        let edge = finding.edge.as_deref().unwrap_or_default();
+        let severity = std::cmp::Reverse(finding.code.severity());
+        (severity, !causes.contains(edge), tier.get(edge).copied().unwrap_or(u8::MAX))
+    };
+    findings.sort_by_key(rank);
+    findings
+}
+
+fn judge_row(row: &mut EdgeReport, observation: &Observation, audited: &[Finding], mode: Mode) {
+    let declared = row.declared.unwrap_or(Declared::Unknown);
+    let judged = observation.attempts.iter().map(|attempt| {
+        let evidence = Evidence {
+            is_dns: row.name.contains("-dns"),
+            target_up: observation.target_up,
+            source_has_network: observation.source_has_network,
+            offender_is_target: attempt.offender.is_some() && attempt.offender == attempt.address.map(|a| a.ip()),
+            declared_denied: declared == Declared::Denied,
+            must_not_work: row.expect == Expect::Deny,
+        };
+        let class = attempt.reason.class(&evidence);
+        (attempt, class, judge(row.expect, declared, class, attempt.reason, mode))
+    });
+    // The worst pair decides; among equals the first address, so that the row does not flicker.
+    let worst = judged.reduce(|worst, next| if next.2.state > worst.2.state { next } else { worst });
+    let Some((attempt, class, Judgement { state, finding })) = worst else { return };
+    row.observed = Some(class);
+    row.reason = Some(attempt.reason);
+    row.state = Some(state);
+    row.finding = finding.map(|code| describe(code, row, attempt, audited));
+}
+
+/// The finding in words: who is at fault, and the smallest thing to do.
+fn describe(code: Code, row: &EdgeReport, attempt: &Attempt, audited: &[Finding]) -> Finding {
+    let target = attempt.address.map_or_else(|| row.to.clone(), |address| format!("{} at {address}", row.to));
+    let on_edge = |code: Code| audited.iter().find(|f| f.code == code && f.edge.as_deref() == Some(&row.name));
+    let culprit = match code {
+        Code::PolicyBlocks => on_edge(Code::PolicyBlocks)
+            .or_else(|| on_edge(Code::PeerSideMissing))
+            .or_else(|| on_edge(Code::ServicePortUsed))
+            .or_else(|| on_edge(Code::DnsWithoutTcp)),
+        Code::ForbiddenOpen => on_edge(Code::ForbiddenOpen),
+        _ => None,
+    };
+    if let Some(culprit) = culprit {
+        return Finding { code, ..culprit.clone() };
+    }
+    let seen = format!("{target}: {}", attempt.reason.sentence());
+    let seen = if attempt.detail.is_empty() { seen } else { format!("{seen} ({})", attempt.detail) };
+    let (message, fix) = match code {
+        Code::PolicyBlocks => (format!("{seen}; {}", row.because), "run `portreeve audit` on the policies of both ends".to_owned()),
+        Code::NotEnforced => (
+            format!("it works although {}", row.because),
+            "install or repair the network plug-in that enforces NetworkPolicies on these nodes".to_owned(),
+        ),
+        Code::BlockedElsewhere => (
+            format!("{seen}, although {}", row.because),
+            "look at what stands outside NetworkPolicy: plug-in lag, host or cloud firewall, mesh, policy kinds that are not modelled".to_owned(),
+        ),
+        Code::ForbiddenOpen => (format!("it works; {}", row.because), "isolate the target: a policy that selects it and does not name this source".to_owned()),
+        Code::ClosedByLuck => (
+            format!("it is closed today ({}), but {}", attempt.reason.sentence(), row.because),
+            "add the policy that forbids it, before something else opens it".to_owned(),
+        ),
+        Code::TargetDown => (seen, format!("bring {} back: look at its pods, their events and logs", row.to)),
+        Code::NameNotResolved => (seen, "check the name in the sources and the DNS servers".to_owned()),
+        Code::TlsInvalid => (seen, "renew or correct the certificate that the target serves".to_owned()),
+        Code::ProtocolMismatch => (seen, "check that the port leads to the service that is meant".to_owned()),
+        _ => (seen, "see docs/findings.md".to_owned()),
+    };
+    Finding::new(code, row.to.clone(), message, fix).on(row.name.clone())
+}
+
+/// Takes away findings that follow from another, and gives the edges that are causes.
+///
+/// One destination failing for several edges is one finding; DNS down explains every name that did not resolve.
+fn suppress(rows: &mut [EdgeReport]) -> BTreeSet<String> {
+    let violated = |row: &EdgeReport| row.state == Some(State::Violated);
+    let mut causes = BTreeSet::new();
+    let dns_down = rows
+        .iter()
+        .find(|row| violated(row) && row.expect == Expect::Allow && row.name.contains("-dns"))
+        .map(|row| row.name.clone());
+    let mut first_down: BTreeMap<(String, Vec<u16>), String> = BTreeMap::new();
+    for row in rows.iter_mut() {
+        let Some(finding) = &row.finding else { continue };
+        let is_name = matches!(row.reason, Some(Reason::DnsTimeout | Reason::DnsServfail | Reason::DnsRefused));
+        if let Some(dns) = dns_down.as_ref().filter(|dns| **dns != row.name && is_name) {
+            causes.insert(dns.clone());
+            row.because = format!("follows from {dns}");
+            row.finding = None;
+            continue;
+        }
+        if finding.code == Code::TargetDown && row.observed == Some(Class::Down) {
+            let key = (row.to.clone(), row.pod_ports.clone());
+            if let Some(first) = first_down.get(&key) {
+                causes.insert(first.clone());
+                row.because = format!("follows from {first}: one target, down for all");
+                row.finding = None;
+            } else {
+                first_down.insert(key, row.name.clone());
+            }
+        }
+    }
+    causes
+}
+
+impl Reason {
+    /// What happened, in words that stand behind a target's name.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Ok => "answered as it should",
+            Self::DnsTimeout => "no DNS answer came",
+            Self::DnsNxdomain => "the name does not exist",
+            Self::DnsServfail => "the DNS server failed to answer",
+            Self::DnsRefused => "the DNS server refused to answer",
+            Self::NoEndpoints => "the Service has no ready endpoint",
+            Self::ConnectTimeout => "silence: nothing came back",
+            Self::ConnectRefusedRst => "the connection was refused: nothing listens there",
+            Self::IcmpPortUnreachable => "rejected with ICMP port unreachable",
+            Self::IcmpAdminProhibited => "rejected by a policy or firewall (ICMP administratively prohibited)",
+            Self::IcmpNoRoute => "there is no route to it",
+            Self::LocalDenied => "the local kernel refused to send",
+            Self::TlsHandshake => "the TLS handshake failed",
+            Self::TlsExpired => "its certificate has expired",
+            Self::TlsNotYetValid => "its certificate is not valid yet",
+            Self::TlsNameMismatch => "its certificate is for another name",
+            Self::TlsUntrusted => "its certificate's issuer is not trusted",
+            Self::TlsVersion => "no common TLS version",
+            Self::ProtoMismatch => "something answers that does not speak the protocol",
+            Self::ProtoAuth => "it refused who we are",
+            Self::HttpStatus => "it answered with an HTTP status that means failure",
+            Self::HttpBody => "it answered with something else than expected",
+            Self::FirstByteTimeout => "it accepted the connection and said nothing",
+            Self::ClosedEarly => "it closed in the middle of the conversation",
+            Self::ProberError => "no probe could be made",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Phases;
+    use super::*;
+
+    fn row(name: &str, expect: Expect, declared: Declared) -> EdgeReport {
+        EdgeReport {
+            name: name.to_owned(),
+            from: "subject".to_owned(),
+            to: format!("to-of-{name}"),
+            protocol: "TCP",
+            pod_ports: vec![5432],
+            service_port: None,
+            needs: String::new(),
+            expect,
+            tier: 0,
+            breaks: String::new(),
+            provenance: Vec::new(),
+            declared: Some(declared),
+            because: "the policies say so".to_owned(),
+            observed: None,
+            reason: None,
+            state: None,
+            finding: None,
+        }
+    }
+
+    fn seen(name: &str, reasons: &[Reason]) -> (String, Observation) {
+        let attempt = |reason: &Reason| Attempt {
+            edge: name.to_owned(),
+            address: None,
+            reason: *reason,
+            offender: None,
+            phases: Phases::default(),
+            detail: String::new(),
+            tls_not_after: None,
+        };
+        let attempts = reasons.iter().map(attempt).collect();
+        (name.to_owned(), Observation { attempts, target_up: Some(true), source_has_network: true })
+    }
+
+    #[test]
+    fn the_worst_pair_decides() {
+        let mut rows = [row("mas-to-postgres", Expect::Allow, Declared::Allowed)];
+        let observed = BTreeMap::from([seen("mas-to-postgres", &[Reason::Ok, Reason::ConnectRefusedRst, Reason::Ok])]);
+        let findings = join(&mut rows, &observed, &[], Mode::Enforce);
+        assert_eq!((rows[0].state, rows[0].reason), (Some(State::Violated), Some(Reason::ConnectRefusedRst)));
+        assert_eq!(findings[0].code, Code::TargetDown);
+    }
+
+    #[test]
+    fn a_blocked_edge_takes_its_culprit_from_the_audit() {
+        let mut rows = [row("mas-to-postgres", Expect::Allow, Declared::Denied)];
+        let observed = BTreeMap::from([seen("mas-to-postgres", &[Reason::ConnectTimeout])]);
+        let culprit =
+            Finding::new(Code::PeerSideMissing, "NetworkPolicy/postgres/deny", "its ingress is closed", "open it")
+                .on("mas-to-postgres");
+        let findings = join(&mut rows, &observed, std::slice::from_ref(&culprit), Mode::Enforce);
+        assert_eq!(findings, [Finding { code: Code::PolicyBlocks, ..culprit }]);
+    }
+
+    #[test]
+    fn causes_stand_before_what_follows_and_one_dead_target_is_one_finding() {
+        let mut rows = [
+            row("mas-to-synapse", Expect::Allow, Declared::Allowed),
+            row("mas-to-dns-udp", Expect::Allow, Declared::Allowed),
+            row("synapse-whoami", Expect::Allow, Declared::Allowed),
+        ];
+        rows[2].to = rows[0].to.clone();
+        let observed = BTreeMap::from([
+            seen("mas-to-synapse", &[Reason::ConnectRefusedRst]),
+            seen("mas-to-dns-udp", &[Reason::DnsTimeout]),
+            seen("synapse-whoami", &[Reason::ConnectRefusedRst]),
+        ]);
+        let findings = join(&mut rows, &observed, &[], Mode::Enforce);
+        let names: Vec<_> = findings.iter().filter_map(|f| f.edge.as_deref()).collect();
+        assert_eq!(names, ["mas-to-synapse", "mas-to-dns-udp"]);
+        assert_eq!(rows[2].state, Some(State::Violated));
+    }
+
+    #[test]
+    fn what_was_not_observed_keeps_no_state() {
+        let mut rows = [row("mas-to-postgres", Expect::Allow, Declared::Allowed)];
+        assert!(join(&mut rows, &BTreeMap::new(), &[], Mode::Enforce).is_empty());
+        assert_eq!(rows[0].state, None);
+    }
+}

@@ -1,0 +1,205 @@
+//! Holds the lines that the compiler does not: pure modules stay pure, no file is an orphan, every code has its page.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use portreeve::judge::{Code, Reason};
+
+/// Folders that know no clock, no socket, no file system, no runtime. `source/files.rs` is the way in.
+const PURE: [&str; 6] = ["guide", "judge", "matrix", "policy", "source", "world"];
+const IMPURE: [&str; 1] = ["source/files.rs"];
+const FORBIDDEN: [&str; 16] = [
+    "tokio",
+    "hyper",
+    "tracing",
+    "kube::",
+    "std::fs",
+    "std::env",
+    "std::process",
+    "std::io",
+    "std::thread",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "SystemTime",
+    "Instant::now",
+    "Timestamp::now",
+    "rand::",
+];
+/// A file longer than this wants to be two.
+const MAX_LINES: usize = 600;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    fn walk(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, extension, found);
+            } else if path.extension().is_some_and(|e| e == extension) {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join(folder), extension, &mut found);
+    found.sort();
+    found
+}
+
+/// The path below src/, with slashes.
+fn below_src(path: &Path) -> String {
+    path.strip_prefix(root().join("src")).unwrap().to_string_lossy().replace('\\', "/")
+}
+
+/// The code of a file without comments and without its tests.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn pure_modules_stay_pure() {
+    let mut wrong = Vec::new();
+    for path in files("src", "rs") {
+        let name = below_src(&path);
+        let is_test = name.contains("tests");
+        let pure = PURE.iter().any(|room| name == format!("{room}.rs") || name.starts_with(&format!("{room}/")));
+        if !pure || is_test || IMPURE.contains(&name.as_str()) {
+            continue;
+        }
+        let code = code(&path);
+        wrong.extend(
+            FORBIDDEN.iter().filter(|word| code.contains(**word)).map(|word| format!("src/{name} uses {word}")),
+        );
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn flow_goes_one_way() {
+    // Rooms on the left never look at rooms on the right of the drawing in lib.rs.
+    let never = [
+        (
+            "source",
+            &[
+                "crate::world",
+                "crate::policy",
+                "crate::observe",
+                "crate::serve",
+                "crate::cli",
+                "crate::guide",
+                "crate::matrix",
+            ][..],
+        ),
+        ("world", &["crate::policy", "crate::observe", "crate::serve", "crate::cli", "crate::guide", "crate::matrix"]),
+        ("guide", &["crate::policy", "crate::observe", "crate::serve", "crate::cli", "crate::world::World"]),
+        ("matrix", &["crate::policy", "crate::observe", "crate::serve", "crate::cli"]),
+        ("policy", &["crate::observe", "crate::serve", "crate::cli", "crate::guide"]),
+        ("judge", &["crate::observe", "crate::serve", "crate::cli", "crate::guide"]),
+        ("observe", &["crate::policy", "crate::serve", "crate::cli", "crate::guide", "crate::world::World"]),
+        ("serve", &["crate::policy", "crate::observe", "crate::cli", "crate::guide", "crate::world"]),
+    ];
+    let mut wrong = Vec::new();
+    for path in files("src", "rs") {
+        let name = below_src(&path);
+        if name.contains("tests") {
+            continue;
+        }
+        for (room, rooms) in &never {
+            if name == format!("{room}.rs") || name.starts_with(&format!("{room}/")) {
+                let code = code(&path);
+                wrong.extend(rooms.iter().filter(|r| code.contains(**r)).map(|r| format!("src/{name} looks at {r}")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_source_file_is_compiled() {
+    for path in files("src", "rs") {
+        let name = below_src(&path);
+        if name == "lib.rs" || name == "main.rs" {
+            continue;
+        }
+        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let folder = path.parent().unwrap();
+        let parent = if folder == root().join("src") { folder.join("lib.rs") } else { folder.with_extension("rs") };
+        let text = fs::read_to_string(&parent).unwrap_or_default();
+        let declared = text.lines().any(|line| {
+            let line = line.trim();
+            line.ends_with(&format!("mod {stem};"))
+        });
+        assert!(declared, "src/{name} is declared in no module ({})", parent.display());
+    }
+}
+
+#[test]
+fn files_stay_small() {
+    for path in files("src", "rs") {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= MAX_LINES, "{}: {lines} lines; more than {MAX_LINES} want to be two files", path.display());
+    }
+}
+
+#[test]
+fn every_code_and_reason_has_its_section() {
+    let findings = read("docs/findings.md");
+    for code in Code::ALL {
+        let heading = format!("## {} {}", code.code(), code.name());
+        assert!(findings.lines().any(|line| line == heading), "docs/findings.md has no section {heading:?}");
+        assert!(
+            findings.contains(code.meaning()),
+            "docs/findings.md does not say what {code} means in the code's words"
+        );
+    }
+    let reasons = read("docs/reasons.md");
+    for reason in Reason::ALL {
+        let heading = format!("## {reason}");
+        assert!(reasons.lines().any(|line| line == heading), "docs/reasons.md has no section {heading:?}");
+    }
+}
+
+#[test]
+fn every_dependency_earns_its_line() {
+    let manifest = read("Cargo.toml");
+    let table = read("docs/dependencies.md");
+    let mut section = "";
+    let mut names = BTreeSet::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        } else if section.contains("dependencies") && line.contains('=') {
+            names.insert(line.split('=').next().unwrap().trim());
+        }
+    }
+    assert!(names.len() > 10, "Cargo.toml's dependencies were not found");
+    for name in names {
+        assert!(table.contains(&format!("`{name}`")), "docs/dependencies.md does not say what {name} is for");
+    }
+}
+
+#[test]
+fn no_test_is_ignored_and_no_machine_is_named() {
+    for folder in ["src", "tests", "docs", "policies", "dashboards"] {
+        for extension in ["rs", "md", "yaml", "json", "sh", "py"] {
+            for path in files(folder, extension) {
+                let text = fs::read_to_string(&path).unwrap();
+                let ignored = ["#[", "ignore]"].concat();
+                assert!(!text.contains(&ignored), "{}: an ignored test proves nothing", path.display());
+                let machine = ["/wo", "rk/"].concat();
+                assert!(!text.contains(&machine), "{}: names a path of one machine", path.display());
+            }
+        }
+    }
+}
