@@ -1,11 +1,11 @@
 //! The command line: one file per command, each from typed arguments to text and an exit code.
 
 mod accept;
+mod args;
 mod audit;
 #[cfg(target_os = "linux")]
 mod demo;
 mod formats;
-mod inputs;
 mod matrix;
 mod output;
 #[cfg(target_os = "linux")]

@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::inputs::{self, Inputs, IntentArgs, WorldArgs};
+use super::args::{self, IntentArgs, WorldArgs};
 use super::output::{self, Format, Style, Table};
 use super::{Done, Exit};
+use crate::load::inputs::Inputs;
 use crate::judge::{Code, EdgeReport, Finding, Severity};
 use crate::matrix::Expect;
 
@@ -39,7 +40,7 @@ pub(super) fn rows(inputs: &Inputs) -> Vec<EdgeReport> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
-    let inputs = inputs::read(&args.intent, &args.world)?;
+    let inputs = args::read(&args.intent, &args.world)?;
     let rows = rows(&inputs);
     let notes = &inputs.intent.notes;
     let text = match args.output {

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::inputs::{self, Inputs, IntentArgs, WorldArgs};
+use super::args::{self, IntentArgs, WorldArgs};
 use super::output::{self, Style};
 use super::{Done, Exit};
+use crate::load::inputs::Inputs;
 use crate::judge::{Finding, Severity};
 use crate::policy::render::{Counterpart, Directions, RenderName, Rendered, network_policy};
 use crate::source::files;
@@ -50,13 +51,11 @@ struct Output {
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let mut intent = args.intent.clone();
     if let Some(folder) = &args.check
-        && intent.guide.is_none()
-        && intent.mas_config.is_empty()
-        && intent.matrix.is_none()
+        && intent.is_empty()
     {
         intent.matrix = Some(traffic_matrix_in(folder)?);
     }
-    let inputs = inputs::read(&intent, &args.world)?;
+    let inputs = args::read(&intent, &args.world)?;
     let name = RenderName { matrix: inputs.matrix.clone(), namespace: inputs.namespace.clone() };
     let rendered = network_policy(&inputs.resolution, &name, Directions::Both).map_err(|finding| cannot(&inputs, &finding))?;
     let mut findings = inputs.findings.clone();
@@ -108,7 +107,7 @@ fn traffic_matrix_in(folder: &Path) -> anyhow::Result<PathBuf> {
     let mut found = Vec::new();
     for path in files::manifests(folder)? {
         let is_matrix = |d: &crate::source::Document| d.root.get("kind").and_then(|kind| kind.text()) == Some("TrafficMatrix");
-        if inputs::documents(&path)?.iter().any(is_matrix) {
+        if crate::load::inputs::documents(&path)?.iter().any(is_matrix) {
             found.push(path);
         }
     }

@@ -14,6 +14,8 @@ pub struct Observation {
     pub target_up: Option<bool>,
     /// The source got an answer from something else in the same cycle.
     pub source_has_network: bool,
+    /// The edge was proven by asking its source (`whoami`), so an HTTP failure is the source's word.
+    pub second_hand: bool,
 }
 
 /// Judges every row that was observed, and orders the findings: worst first, causes before what follows from them.
@@ -52,6 +54,7 @@ fn judge_row(row: &mut EdgeReport, observation: &Observation, audited: &[Finding
             offender_is_target: attempt.offender.is_some() && attempt.offender == attempt.address.map(|a| a.ip()),
             declared_denied: declared == Declared::Denied,
             must_not_work: row.expect == Expect::Deny,
+            second_hand: observation.second_hand,
         };
         let class = attempt.reason.class(&evidence);
         (attempt, class, judge(row.expect, declared, class, attempt.reason, mode))
@@ -211,7 +214,7 @@ mod tests {
             tls_not_after: None,
         };
         let attempts = reasons.iter().map(attempt).collect();
-        (name.to_owned(), Observation { attempts, target_up: Some(true), source_has_network: true })
+        (name.to_owned(), Observation { attempts, target_up: Some(true), source_has_network: true, second_hand: false })
     }
 
     #[test]

@@ -168,6 +168,8 @@ pub struct Evidence {
     pub declared_denied: bool,
     /// The edge must not work.
     pub must_not_work: bool,
+    /// An HTTP failure is a third party's word that it got no answer (Synapse's 503 to `whoami`: it could not reach MAS), not the target's own.
+    pub second_hand: bool,
 }
 
 impl Reason {
@@ -188,6 +190,7 @@ impl Reason {
             Self::Ok => Class::Reachable,
             Self::IcmpAdminProhibited | Self::LocalDenied => Class::Blocked,
             Self::ConnectTimeout => silence,
+            Self::HttpStatus if evidence.second_hand => silence,
             Self::DnsTimeout if evidence.is_dns => silence,
             Self::DnsServfail | Self::DnsRefused | Self::DnsNxdomain if evidence.is_dns => answered,
             Self::DnsTimeout | Self::DnsServfail | Self::DnsRefused | Self::DnsNxdomain | Self::ProberError => {
@@ -251,6 +254,11 @@ mod tests {
         check(Reason::ProberError, up, Class::Unknown);
         check(Reason::TlsExpired, up, Class::Down);
         check(Reason::TlsExpired, Evidence { must_not_work: true, ..up }, Class::Reachable);
+        let second_hand = Evidence { second_hand: true, ..up };
+        check(Reason::HttpStatus, up, Class::Down);
+        check(Reason::HttpStatus, second_hand, Class::Blocked);
+        check(Reason::HttpStatus, Evidence { target_up: Some(false), ..second_hand }, Class::Down);
+        check(Reason::HttpStatus, Evidence { target_up: None, ..second_hand }, Class::Unknown);
         check(Reason::ClosedEarly, up, Class::Down);
         check(Reason::ClosedEarly, Evidence { must_not_work: true, ..up }, Class::Unknown);
     }

@@ -1,4 +1,4 @@
-//! What every offline command reads: sources of the intent, and manifests.
+//! Sources of the intent and manifests, read and resolved: the start of every command and of the demo's rounds.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use crate::guide::{mas_config, values};
 use crate::judge::{Code, Finding};
-use crate::load;
 use crate::matrix::derive::{Sources, derive};
 use crate::matrix::{Intent, Resolution, resolve::resolve, traffic_matrix};
 use crate::policy::{PolicyBuilder, PolicySet};
@@ -16,31 +15,18 @@ use crate::source::{Document, InputError, yaml};
 use crate::world::World;
 use crate::world::lower::WorldBuilder;
 
-/// Where the intent comes from.
-#[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "What should be (at least one)")]
-pub struct IntentArgs {
-    /// The guide's values: `mas:` alone, inside a chart's values, or inside a HelmRelease; `-` reads standard input
-    #[arg(long, value_name = "FILE")]
+/// Where the intent comes from; at least one must be given.
+#[derive(Debug, Clone, Default)]
+pub struct IntentPaths {
+    /// The guide's values.
     pub guide: Option<PathBuf>,
-    /// MAS's own config.yaml; give it several times and they merge as MAS merges them
-    #[arg(long, value_name = "FILE")]
+    /// MAS's own config, in the order in which MAS merges.
     pub mas_config: Vec<PathBuf>,
-    /// A TrafficMatrix
-    #[arg(long, value_name = "FILE")]
+    /// A TrafficMatrix.
     pub matrix: Option<PathBuf>,
 }
 
-/// Where the world comes from.
-#[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "What is there")]
-pub struct WorldArgs {
-    /// Manifests or `kubectl get -o yaml|json` dumps: a file, a folder, or `-`; may be given several times
-    #[arg(long, value_name = "PATH")]
-    pub manifests: Vec<PathBuf>,
-}
-
-/// Everything a command needs, read and resolved.
+/// Everything a command needs.
 #[derive(Debug)]
 pub struct Inputs {
     /// `metadata.name` of the TrafficMatrix, or `mas`.
@@ -101,7 +87,7 @@ fn document(path: &std::path::Path) -> Result<Document, InputError> {
 }
 
 /// Reads the sources of the intent.
-pub fn sources(args: &IntentArgs, findings: &mut Vec<Finding>) -> anyhow::Result<Sources> {
+pub fn sources(args: &IntentPaths, findings: &mut Vec<Finding>) -> anyhow::Result<Sources> {
     anyhow::ensure!(
         args.guide.is_some() || !args.mas_config.is_empty() || args.matrix.is_some(),
         "nothing says what should be: give --guide FILE, --mas-config FILE or --matrix FILE"
@@ -146,7 +132,7 @@ pub struct Cluster {
 pub fn cluster(paths: &[PathBuf]) -> anyhow::Result<Cluster> {
     let mut world = WorldBuilder::default();
     let mut policies = PolicyBuilder::default();
-    let loaded = load::world(paths, &mut |object| {
+    let loaded = super::world(paths, &mut |object| {
         world.add(&object);
         policies.add(&object);
     })?;
@@ -171,13 +157,13 @@ pub fn cluster(paths: &[PathBuf]) -> anyhow::Result<Cluster> {
 }
 
 /// Reads everything and resolves it.
-pub fn read(intent: &IntentArgs, world: &WorldArgs) -> anyhow::Result<Inputs> {
+pub fn read(intent: &IntentPaths, manifests: &[PathBuf]) -> anyhow::Result<Inputs> {
     let mut findings = Vec::new();
     let sources = sources(intent, &mut findings)?;
     let named = sources.matrix.as_ref().map(|matrix| (matrix.name.clone(), matrix.namespace.clone()));
     let intent = derive(&sources);
     findings.extend(intent.findings.iter().cloned());
-    let cluster = if world.manifests.is_empty() { None } else { Some(cluster(&world.manifests)?) };
+    let cluster = if manifests.is_empty() { None } else { Some(cluster(manifests)?) };
     let resolution = resolve(&intent, cluster.as_ref().map(|cluster| &cluster.world));
     let (matrix, namespace) = named.unwrap_or_else(|| ("mas".to_owned(), String::new()));
     let namespace = match &resolution.subject {

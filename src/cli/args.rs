@@ -1,0 +1,42 @@
+//! Arguments that several commands share.
+
+use std::path::PathBuf;
+
+use crate::load::inputs::{self, Inputs, IntentPaths};
+
+/// Where the intent comes from.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "What should be (at least one)")]
+pub(super) struct IntentArgs {
+    /// The guide's values: `mas:` alone, inside a chart's values, or inside a HelmRelease; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub(super) guide: Option<PathBuf>,
+    /// MAS's own config.yaml; give it several times and they merge as MAS merges them
+    #[arg(long, value_name = "FILE")]
+    pub(super) mas_config: Vec<PathBuf>,
+    /// A TrafficMatrix
+    #[arg(long, value_name = "FILE")]
+    pub(super) matrix: Option<PathBuf>,
+}
+
+impl IntentArgs {
+    /// No source was given.
+    pub(super) fn is_empty(&self) -> bool {
+        self.guide.is_none() && self.mas_config.is_empty() && self.matrix.is_none()
+    }
+}
+
+/// Where the world comes from.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "What is there")]
+pub(super) struct WorldArgs {
+    /// Manifests or `kubectl get -o yaml|json` dumps: a file, a folder, or `-`; may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub(super) manifests: Vec<PathBuf>,
+}
+
+/// Reads what the arguments name.
+pub(super) fn read(intent: &IntentArgs, world: &WorldArgs) -> anyhow::Result<Inputs> {
+    let IntentArgs { guide, mas_config, matrix } = intent.clone();
+    inputs::read(&IntentPaths { guide, mas_config, matrix }, &world.manifests)
+}
