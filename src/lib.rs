@@ -16,6 +16,8 @@ pub mod guide;
 pub mod judge;
 pub mod load;
 pub mod matrix;
+#[cfg(target_os = "linux")]
+pub mod observe;
 pub mod policy;
 pub mod source;
 pub mod world;
