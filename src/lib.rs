@@ -16,5 +16,6 @@ pub mod guide;
 pub mod judge;
 pub mod matrix;
 pub mod policy;
+pub mod serve;
 pub mod source;
 pub mod world;
