@@ -57,10 +57,10 @@ pub fn headline(board: &Board) -> Headline {
         return say(State::Unknown, "Nothing is proven yet".to_owned(), String::new());
     }
     if let Some(worst) = worst(board, &violated) {
-        return say(State::Violated, blame(worst), others(violated.len() - 1, unknown.len()));
+        return say(State::Violated, blame(worst), also(worst, &violated));
     }
     if !unknown.is_empty() {
-        return say(State::Unknown, unproven(&unknown, board.edges.len()), String::new());
+        return say(State::Unknown, unproven(&unknown, board.edges.len()), names(&unknown));
     }
     if let [first, rest @ ..] = pending.as_slice() {
         let also = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
@@ -109,6 +109,13 @@ fn short(object: &str) -> &str {
     }
 }
 
+fn names(edges: &[&EdgeReport]) -> String {
+    if edges.len() < 2 {
+        return String::new();
+    }
+    edges.iter().map(|edge| edge.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
 fn unproven(unknown: &[&EdgeReport], all: usize) -> String {
     match unknown {
         [edge] if edge.needs.is_empty() => format!("{} is not proven", edge.name),
@@ -136,10 +143,14 @@ fn works(board: &Board) -> String {
     }
 }
 
-fn others(violated: usize, unknown: usize) -> String {
-    let violated = (violated > 0).then(|| format!("{violated} more violated"));
-    let unknown = (unknown > 0).then(|| format!("{unknown} not proven"));
-    [violated, unknown].into_iter().flatten().collect::<Vec<_>>().join(", ")
+/// The other violated edges: the one other by its fault, several by name.
+fn also(worst: &EdgeReport, violated: &[&EdgeReport]) -> String {
+    let others: Vec<_> = violated.iter().copied().filter(|edge| edge.name != worst.name).collect();
+    match others.as_slice() {
+        [] => String::new(),
+        [edge] => format!("also: {}", blame(edge)),
+        others => format!("also: {}", names(others)),
+    }
 }
 
 fn warnings(board: &Board) -> String {

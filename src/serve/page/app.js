@@ -56,7 +56,7 @@ const open = new Set();
 
 function makeRow(name) {
   const part = {
-    body: el("tbody"), toggle: el("button", "name", name), path: el("span", "path"),
+    body: el("tbody"), toggle: el("button", "name", name), path: el("span", "path"), port: el("span"), service: el("span", "path small"),
     intended: el("span", "fact plain"), declared: el("span"), observed: el("span"), reason: el("span", "reason"),
     state: el("span"), latency: el("td", "number"), fault: el("tr", "fault"), faultCell: el("td"), more: el("tr", "more"), moreCell: el("td"),
   };
@@ -73,8 +73,8 @@ function makeRow(name) {
   const head = el("th", "", part.toggle, part.path);
   head.scope = "row";
   part.latency.dataset.label = "Latency";
-  const facts = el("tr", "facts", head, cell("Intended", part.intended), cell("Declared", part.declared), cell("Observed", part.observed, part.reason), cell("State", part.state), part.latency);
-  part.faultCell.colSpan = part.moreCell.colSpan = 6;
+  const facts = el("tr", "facts", head, cell("Pod port", part.port, part.service), cell("Intended", part.intended), cell("Declared", part.declared), cell("Observed", part.observed, part.reason), cell("State", part.state), part.latency);
+  part.faultCell.colSpan = part.moreCell.colSpan = 7;
   part.fault.append(part.faultCell);
   part.more.append(part.moreCell);
   part.body.append(facts, part.fault, part.more);
@@ -88,15 +88,18 @@ function showMore(part, name) {
 
 function fillRow(part, edge, attempts) {
   const state = stateOf(edge);
-  const port = edge.podPorts.length ? `${edge.podPorts.join(", ")}/${edge.protocol}` : edge.protocol;
-  const service = edge.servicePort && !edge.podPorts.includes(edge.servicePort) ? `, Service port ${edge.servicePort}` : "";
-  say(part.path, `${edge.from} → ${edge.to}, ${port}${service}`);
+  say(part.path, `${edge.from} → ${edge.to}`);
+  part.path.title = part.path.textContent;
+  say(part.port, `${edge.podPorts.join(", ") || "?"} ${edge.protocol}`);
+  say(part.service, edge.servicePort && !edge.podPorts.includes(edge.servicePort) ? `Service ${edge.servicePort}` : "");
   say(part.intended, edge.expect === "allow" ? "must work" : "must not work");
   for (const [node, [word, judgement]] of [[part.declared, declaredOf(edge)], [part.observed, observedOf(edge)]]) {
     say(node, word);
     mark(node, `fact ${judgement}`);
   }
-  say(part.reason, edge.reason && edge.reason !== "ok" ? edge.reason : "");
+  // On a gate that is shut as intended the reason would only distract; it stands among the probes below.
+  const reason = edge.reason && edge.reason !== "ok" && observedOf(edge)[1] !== "agrees" ? edge.reason : "";
+  renew(part.reason, reason, () => reason.split(/(?<=_)/).flatMap((word) => [word, el("wbr")]));
   say(part.state, STATE_WORDS[state] ?? state);
   mark(part.state, `state ${state}`);
   mark(part.body, state === "violated" ? "is-violated" : "");

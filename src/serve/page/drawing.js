@@ -2,7 +2,7 @@
 // Shape says the same as colour: an arrow works, a bar is a closed gate, a cross is a cut, a question mark is not proven.
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 340, ROW = 40, HUB = { x: 145, width: 58 };
+const WIDTH = 340, ROW = 36, HUB = { x: 168, width: 58 }, LEFT = 76, RIGHT = 254;
 
 function element(name, attributes, text) {
   const node = document.createElementNS(SVG, name);
@@ -31,8 +31,6 @@ function mark(group, edge, x, y) {
   const state = edge.state ?? "unknown";
   if (state === "unknown") {
     group.append(element("circle", { class: "disc", cx: x, cy: y, r: 9 }), element("text", { class: "ask", x, y: y + 4.5 }, "?"));
-  } else if (edge.expect === "deny" && state === "ok") {
-    group.append(element("path", { class: "bar-mark", d: `M${x} ${y - 8}V${y + 8}` }));
   } else if (edge.expect === "allow" && state === "violated") {
     group.append(
       element("circle", { class: "disc", cx: x, cy: y, r: 9 }),
@@ -44,14 +42,10 @@ function mark(group, edge, x, y) {
 function line(group, edge, [x1, y1], [x2, y2]) {
   const middle = (x1 + x2) / 2;
   const closed = edge.expect === "deny" && edge.state === "ok";
-  const curve = `M${x1} ${y1}C${middle} ${y1} ${middle} ${y2} ${x2} ${y2}`;
-  if (closed) {
-    // It ends at the gate: half of the curve (de Casteljau at ½).
-    const gate = [middle, (y1 + y2) / 2];
-    group.append(element("path", { class: "line", d: `M${x1} ${y1}C${(x1 + middle) / 2} ${y1} ${(x1 + 3 * middle) / 4} ${(3 * y1 + y2) / 4} ${gate[0]} ${gate[1]}` }));
-  } else {
-    group.append(element("path", { class: "line", d: curve }), element("path", { class: "head", d: `M${x2 + 1} ${y2}l-8 -4.5v9z` }));
-  }
+  const end = closed ? x2 - 9 : x2 - 4;
+  group.append(element("path", { class: "line", d: `M${x1} ${y1}C${middle} ${y1} ${middle} ${y2} ${end} ${y2}` }));
+  const tip = closed ? { class: "bar-mark", d: `M${x2 - 8} ${y2 - 7}v14` } : { class: "head", d: `M${x2 + 1} ${y2}l-8 -4.5v9z` };
+  group.append(element("path", tip));
   mark(group, edge, middle, (y1 + y2) / 2);
 }
 
@@ -80,14 +74,14 @@ export function drawing(edges) {
   const tall = Math.min(height - 8, Math.max(into.length, out.length) * 22 + 12);
   const at = (index, count) => height / 2 + (index - (count - 1) / 2) * Math.min(22, (tall - 12) / Math.max(count, 1));
   side(svg, into, height, (group, { edge, from }, y, index, count) => {
-    line(group, edge, [0, y + 8], [left - 1, at(index, count)]);
-    group.append(element("text", { x: 0, y: y }, shorten(from, 12)));
+    line(group, edge, [LEFT, y], [left - 1, at(index, count)]);
+    group.append(element("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, shorten(from, 11)));
   });
   side(svg, out, height, (group, { edge, to }, y, index, count) => {
-    line(group, edge, [right, at(index, count)], [240, y]);
+    line(group, edge, [right, at(index, count)], [RIGHT, y]);
     const ports = edge.podPorts.join(", ");
-    group.append(element("text", { x: 248, y: ports ? y - 1 : y + 4 }, shorten(to, 14)));
-    if (ports) group.append(element("text", { class: "port", x: 248, y: y + 12 }, shorten(ports, 14)));
+    group.append(element("text", { x: RIGHT + 7, y: ports ? y - 1 : y + 4 }, shorten(to, 11)));
+    if (ports) group.append(element("text", { class: "port", x: RIGHT + 7, y: y + 12 }, shorten(ports, 11)));
   });
   const port = into.find((row) => row.edge.podPorts.length)?.edge.podPorts[0];
   svg.append(element("rect", { class: "hub", x: left, y: (height - tall) / 2, width: HUB.width, height: tall, rx: 7 }));
