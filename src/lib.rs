@@ -19,5 +19,6 @@ pub mod matrix;
 #[cfg(target_os = "linux")]
 pub mod observe;
 pub mod policy;
+pub mod serve;
 pub mod source;
 pub mod world;
