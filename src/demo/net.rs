@@ -4,6 +4,7 @@
 //! what MAS dials as 127.77.*lab*.30 is 127.78.*lab*.30 for Synapse. A [`Gate`] sits on each such address and behaves, for any client, as a pod behind
 //! a policy does: it serves, or is silent (a drop), or refuses (nothing listens). No privilege is needed for any of the three.
 
+mod claim;
 mod tcp;
 mod udp;
 
@@ -25,6 +26,8 @@ use tokio::task::JoinHandle;
 
 use super::world::{Lab, LabPod, POD_NET};
 use crate::world::Protocol;
+
+pub use claim::LabClaim;
 
 /// Who opens connections in the demo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

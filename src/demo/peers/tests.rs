@@ -14,7 +14,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::demo::net::Policy;
+use crate::demo::net::{LabClaim, Policy};
+
+async fn peers() -> (Peers, LabClaim) {
+    let claim = LabClaim::first_free().unwrap();
+    (Peers::start(claim.lab()).await.unwrap(), claim)
+}
 
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
@@ -71,7 +76,7 @@ fn check_http(answer: &str, status: u16, holds: &str) {
 
 #[tokio::test]
 async fn mas_answers_discovery_introspection_and_health() {
-    let peers = Peers::start(Lab(120)).await.unwrap();
+    let (peers, _claim) = peers().await;
     let cases = [
         ("GET /.well-known/openid-configuration", "", 200, r#""issuer":"https://auth.waadoo.ovh/""#),
         (
@@ -94,7 +99,7 @@ async fn mas_answers_discovery_introspection_and_health() {
 
 #[tokio::test]
 async fn synapse_tells_whether_it_reaches_mas() {
-    let peers = Peers::start(Lab(121)).await.unwrap();
+    let (peers, _claim) = peers().await;
     let ask = async |line: &str, more: &str| {
         let mut stream = connect(&peers, Source::Mas, LabPod::Synapse).await;
         http(&mut stream, line, "synapse", more).await
@@ -130,7 +135,7 @@ async fn through_traefik(peers: &Peers, host: &str, line: &str) -> String {
 
 #[tokio::test]
 async fn traefik_routes_by_host_to_what_it_can_reach() {
-    let peers = Peers::start(Lab(122)).await.unwrap();
+    let (peers, _claim) = peers().await;
     let discovery = "GET /.well-known/openid-configuration";
     let authelia = through_traefik(&peers, "authelia.waadoo.ovh", discovery).await;
     check_http(&authelia, 200, r#""issuer":"https://authelia.waadoo.ovh","#);
@@ -153,7 +158,7 @@ async fn traefik_routes_by_host_to_what_it_can_reach() {
 
 #[tokio::test]
 async fn traefik_shows_its_default_certificate_to_others() {
-    let peers = Peers::start(Lab(123)).await.unwrap();
+    let (peers, _claim) = peers().await;
     let stream = connect(&peers, Source::Mas, LabPod::Traefik).await;
     let error = encrypt(&peers, stream, "other.example").await.unwrap_err();
     assert!(error.to_string().contains("invalid peer certificate"), "{error}");
@@ -162,7 +167,7 @@ async fn traefik_shows_its_default_certificate_to_others() {
 
 #[tokio::test]
 async fn authelia_refuses_whoever_comes_without_the_proxys_headers() {
-    let peers = Peers::start(Lab(124)).await.unwrap();
+    let (peers, _claim) = peers().await;
     let ask = async |more: &str| {
         let mut stream = connect(&peers, Source::Mas, LabPod::Authelia).await;
         http(&mut stream, "GET /.well-known/openid-configuration", "authelia", more).await
@@ -182,7 +187,7 @@ fn start_up(parameters: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn postgres_offers_tls_then_scram() {
-    let peers = Peers::start(Lab(125)).await.unwrap();
+    let (peers, _claim) = peers().await;
     let mut stream = connect(&peers, Source::Mas, LabPod::Postgres).await;
     stream.write_all(&SSL_REQUEST).await.unwrap();
     assert_eq!(exactly::<1>(&mut stream).await, *b"S");
@@ -198,7 +203,7 @@ async fn postgres_offers_tls_then_scram() {
 
 #[tokio::test]
 async fn postgres_names_what_it_does_not_accept() {
-    let peers = Peers::start(Lab(126)).await.unwrap();
+    let (peers, _claim) = peers().await;
     let cases: [(&[u8], &str); 4] = [
         (&[0, 0, 0, 8, 0, 2, 0, 0], "C0A000\0"),
         (&start_up(b"\0"), "C28000\0"),
@@ -236,7 +241,7 @@ async fn reply(stream: &mut (impl AsyncRead + Unpin)) -> String {
 
 #[tokio::test]
 async fn smtp_upgrades_and_only_then_offers_auth() {
-    let peers = Peers::start(Lab(127)).await.unwrap();
+    let (peers, _claim) = peers().await;
     let mut stream = connect(&peers, Source::Mas, LabPod::Smtp).await;
     assert!(reply(&mut stream).await.starts_with("220 "));
     stream.write_all(b"EHLO probe.example\r\n").await.unwrap();
@@ -255,7 +260,7 @@ async fn smtp_upgrades_and_only_then_offers_auth() {
 
 #[tokio::test]
 async fn smtp_refuses_what_is_smuggled_before_the_handshake() {
-    let peers = Peers::start(Lab(128)).await.unwrap();
+    let (peers, _claim) = peers().await;
     let mut stream = connect(&peers, Source::Mas, LabPod::Smtp).await;
     stream.write_all(b"EHLO a\r\nSTARTTLS\r\nRSET\r\n").await.unwrap();
     let all = rest(&mut stream).await;
@@ -289,7 +294,7 @@ async fn resolve(peers: &Peers, protocol: Protocol, question: &[u8]) -> Message 
 
 #[tokio::test]
 async fn dns_answers_over_udp_and_tcp_and_keeps_the_case() {
-    let peers = Peers::start(Lab(129)).await.unwrap();
+    let (peers, _claim) = peers().await;
     let cases = [
         ("kUbErNeTeS.default.svc.cluster.local.", RecordType::A, ResponseCode::NoError, Some("127.96.0.1")),
         ("matrix-db-rw.postgres.svc.cluster.local.", RecordType::A, ResponseCode::NoError, Some("127.96.20.30")),
@@ -313,7 +318,7 @@ async fn dns_answers_over_udp_and_tcp_and_keeps_the_case() {
 
 #[tokio::test]
 async fn the_stranger_says_one_line_and_what_is_no_query_gets_no_answer() {
-    let peers = Peers::start(Lab(130)).await.unwrap();
+    let (peers, _claim) = peers().await;
     let mut stream = connect(&peers, Source::Mas, LabPod::Stranger).await;
     assert_eq!(rest(&mut stream).await, "portreeve stranger\r\n");
     let gate = peers.net().gate(Source::Mas, LabPod::Dns, 5353, Protocol::Udp).unwrap();
@@ -325,7 +330,7 @@ async fn the_stranger_says_one_line_and_what_is_no_query_gets_no_answer() {
 
 #[tokio::test]
 async fn a_stopped_peer_refuses_every_source_and_comes_back() {
-    let peers = Peers::start(Lab(131)).await.unwrap();
+    let (peers, _claim) = peers().await;
     let knock = async |source| TcpStream::connect(address(&peers, source, LabPod::Mas)).await.map(drop);
     peers.stop(LabPod::Mas).await.unwrap();
     for source in [Source::Synapse, Source::Traefik, Source::Stranger, Source::Node] {
