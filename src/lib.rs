@@ -17,6 +17,8 @@ pub mod demo;
 pub mod guide;
 pub mod judge;
 pub mod matrix;
+#[cfg(target_os = "linux")]
+pub mod observe;
 pub mod policy;
 pub mod source;
 pub mod world;

@@ -1,0 +1,88 @@
+//! PostgreSQL: the SSLRequest and its one-byte answer, and TLS where both ends want it.
+//!
+//! The probe is silent in the server's log: the packet is exactly 8 bytes, and `ProcessStartupPacket` does not complain about a client that leaves after the reply (`src/backend/tcop/backend_startup.c`: "If we get no data at all, don't clutter the log").
+
+use super::failure::Failure;
+use super::run::Run;
+use super::talk::{Heard, unfinished};
+use super::tls::Check;
+use crate::judge::Reason;
+use crate::matrix::SslMode;
+
+/// Length 8, code 80877103 (PostgreSQL protocol, SSLRequest).
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+/// What the server says to the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reply {
+    Tls,
+    NoTls,
+}
+
+pub(super) async fn exchange(run: &mut Run<'_>, ssl_mode: SslMode) -> Result<String, Failure> {
+    let mut talk = run.connect().await?;
+    talk.send(&SSL_REQUEST).await?;
+    let mut buffer = [0; 64];
+    let reply = match talk.read(&mut buffer).await? {
+        Heard::Bytes(count) => read_reply(&buffer[..count])?,
+        heard => return Err(unfinished(heard == Heard::Closed, false, "the answer to the SSLRequest")),
+    };
+    match (reply, ssl_mode) {
+        (Reply::NoTls, SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull) => {
+            Err(Failure::new(Reason::TlsHandshake, "the server offers no TLS, and ssl_mode asks for it"))
+        }
+        (Reply::NoTls, SslMode::Disable | SslMode::Allow | SslMode::Prefer) => {
+            talk.close().await;
+            Ok("PostgreSQL answers, without TLS".to_owned())
+        }
+        // MAS would not begin TLS, so a broken certificate changes nothing for it.
+        (Reply::Tls, SslMode::Disable | SslMode::Allow) => {
+            talk.close().await;
+            Ok("PostgreSQL answers, and offers TLS".to_owned())
+        }
+        (Reply::Tls, _) => {
+            let host = run.host();
+            run.tls(talk, &host, check_of(ssl_mode), None).await?.close().await;
+            Ok("PostgreSQL answers, with TLS".to_owned())
+        }
+    }
+}
+
+/// libpq's table (PostgreSQL, "SSL Support", Protection Provided in Different Modes).
+fn check_of(ssl_mode: SslMode) -> Check {
+    match ssl_mode {
+        SslMode::Disable | SslMode::Allow | SslMode::Prefer | SslMode::Require => Check::Nothing,
+        SslMode::VerifyCa => Check::Chain,
+        SslMode::VerifyFull => Check::ChainAndName,
+    }
+}
+
+/// Anything after the one byte was put there before the encryption began, by somebody in between (CVE-2021-23222).
+fn read_reply(bytes: &[u8]) -> Result<Reply, Failure> {
+    match bytes {
+        [b'S'] => Ok(Reply::Tls),
+        [b'N'] => Ok(Reply::NoTls),
+        [b'S' | b'N', ..] => {
+            Err(Failure::new(Reason::ProtoMismatch, "bytes follow the answer to the SSLRequest before TLS began"))
+        }
+        [b'E', ..] => Err(Failure::new(
+            Reason::ProtoMismatch,
+            "the server answers the SSLRequest with an error: no PostgreSQL, or one that cannot take connections",
+        )),
+        _ => Err(Failure::new(Reason::ProtoMismatch, "the answer to the SSLRequest is not PostgreSQL's")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies() {
+        assert_eq!(read_reply(b"S"), Ok(Reply::Tls));
+        assert_eq!(read_reply(b"N"), Ok(Reply::NoTls));
+        for bytes in [&b"E\0\0"[..], b"SX", b"NN", b"HTTP/1.1 400", b"\0", b""] {
+            assert_eq!(read_reply(bytes).map_err(|failure| failure.reason), Err(Reason::ProtoMismatch), "{bytes:?}");
+        }
+    }
+}
