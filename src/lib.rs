@@ -12,6 +12,8 @@
 //!
 //! `source/` and `load` bring every file in; `guide/`, `matrix/`, `world/`, `policy/` and `judge/` are pure: no clock, no sockets, no file system.
 
+#[cfg(target_os = "linux")]
+pub mod demo;
 pub mod guide;
 pub mod judge;
 pub mod load;

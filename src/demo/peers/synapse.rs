@@ -1,0 +1,112 @@
+//! Synapse with delegated authentication: its client API, and the endpoints that it has for MAS.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
+use serde_json::json;
+use tokio::net::TcpStream;
+
+use super::http::{self, Answer, Ask, AskError, Asked};
+use crate::demo::net::Serve;
+
+/// How long it waits for MAS. The real one waits longer; the demo's clients should not have to.
+const MAS_WAIT: Duration = Duration::from_millis(2500);
+/// What Synapse and MAS share in the demo. It opens nothing.
+const SHARED: &str = "portreeve-demo";
+
+/// A stand-in for Synapse.
+pub(super) struct Synapse {
+    /// MAS, through Synapse's own gate.
+    mas: SocketAddr,
+}
+
+impl Synapse {
+    pub(super) fn new(mas: SocketAddr) -> Self {
+        Self { mas }
+    }
+
+    async fn answer(&self, asked: &Asked) -> Answer {
+        match (asked.method(), asked.uri().path()) {
+            (&Method::GET, "/_matrix/client/versions") => http::json(StatusCode::OK, &versions()),
+            (&Method::GET, "/health") => http::plain(StatusCode::OK, "OK"),
+            (&Method::GET, "/_matrix/client/v3/account/whoami") => self.whoami(asked).await,
+            (&Method::GET, "/_synapse/mas/is_localpart_available") => localpart(asked),
+            _ => matrix_error(StatusCode::NOT_FOUND, "M_UNRECOGNIZED", "Unrecognized request"),
+        }
+    }
+
+    /// 401 when MAS said that the token is not active, 503 when MAS could not be asked (synapse/api/auth/mas.py).
+    async fn whoami(&self, asked: &Asked) -> Answer {
+        let Some(token) = http::bearer(asked) else {
+            return matrix_error(StatusCode::UNAUTHORIZED, "M_MISSING_TOKEN", "Missing access token");
+        };
+        match self.introspect(token).await {
+            Ok(true) => matrix_error(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN", "Token is not active"),
+            Ok(false) | Err(_) => {
+                matrix_error(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", "Unable to introspect the access token")
+            }
+        }
+    }
+
+    /// Whether MAS said "not active"; it never says anything else about a token of the demo.
+    async fn introspect(&self, token: &str) -> Result<bool, AskError> {
+        let body = format!("token={}&token_type_hint=access_token", escape(token));
+        let authorization = format!("Bearer {SHARED}");
+        let headers = [
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            ("Accept", "application/json"),
+            ("X-MAS-Supports-Device-Id", "1"),
+            ("Authorization", authorization.as_str()),
+        ];
+        let ask = Ask {
+            method: "POST",
+            host: "mas.matrix.svc.cluster.local:8080",
+            path: "/oauth2/introspect",
+            headers: &headers,
+            body: body.as_bytes(),
+        };
+        let told = http::ask(self.mas, &ask, MAS_WAIT).await?;
+        let answer: serde_json::Value = serde_json::from_slice(&told.body).unwrap_or_default();
+        Ok(told.status == StatusCode::OK && answer.get("active") == Some(&serde_json::Value::Bool(false)))
+    }
+}
+
+impl Serve for Synapse {
+    fn connection(self: Arc<Self>, stream: TcpStream) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>> {
+        Box::pin(async move { http::serve(stream, |asked| async { self.answer(&{ asked }).await }).await })
+    }
+}
+
+/// 403 without the shared secret, 400 with it and without a parameter: how `mas-cli doctor` tells the two.
+fn localpart(asked: &Asked) -> Answer {
+    if http::bearer(asked) != Some(SHARED) {
+        return matrix_error(StatusCode::FORBIDDEN, "M_FORBIDDEN", "This endpoint must only be called by MAS");
+    }
+    match asked.uri().query() {
+        Some(query) if query.starts_with("localpart=") => http::json(StatusCode::OK, &json!({})),
+        _ => matrix_error(StatusCode::BAD_REQUEST, "M_MISSING_PARAM", "Missing required string parameter: localpart"),
+    }
+}
+
+fn versions() -> serde_json::Value {
+    json!({
+        "versions": ["v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12"],
+        "unstable_features": {"org.matrix.simplified_msc3575": true}
+    })
+}
+
+fn matrix_error(status: StatusCode, code: &str, text: &str) -> Answer {
+    http::json(status, &json!({"errcode": code, "error": text}))
+}
+
+/// `application/x-www-form-urlencoded`, by bytes.
+fn escape(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let write = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(write).collect()
+}
