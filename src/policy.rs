@@ -1,1 +1,3 @@
-//! placeholder
+//! NetworkPolicies: what they are, what they say, how ours is written.
+
+pub mod render;
