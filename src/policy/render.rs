@@ -122,7 +122,11 @@ pub struct Rendered {
 ///
 /// # Errors
 /// A finding instead of a policy when the subject is not known for certain or has no selector of its own, or when the name cannot be an object's name.
-pub fn network_policy(resolution: &Resolution, name: &RenderName, directions: Directions) -> Result<Rendered, Finding> {
+pub fn network_policy(
+    resolution: &Resolution,
+    name: &RenderName,
+    directions: Directions,
+) -> Result<Rendered, Box<Finding>> {
     let subject = subject_of(resolution, name)?;
     let mut left_out = Vec::new();
     let edges = rules::sorted(&resolution.edges);
@@ -146,7 +150,7 @@ pub fn network_policy(resolution: &Resolution, name: &RenderName, directions: Di
         &subject.namespace,
         &[(MANAGED_BY, "portreeve"), (MATRIX, &name.matrix)],
         &[(WHAT, text::what(name, directions)), (EDGES, text::bounded(explained)), (REMOVE, remove)],
-        spec,
+        &spec,
     );
     left_out.sort();
     left_out.dedup();
@@ -167,9 +171,9 @@ pub fn proposals(subject: &Subject, edge: &ResolvedEdge, name: &RenderName) -> V
     counterpart::counterparts(subject, &[edge], name, Directions::Both)
 }
 
-fn subject_of<'r>(resolution: &'r Resolution, name: &RenderName) -> Result<&'r Subject, Finding> {
+fn subject_of<'r>(resolution: &'r Resolution, name: &RenderName) -> Result<&'r Subject, Box<Finding>> {
     let object = format!("NetworkPolicy/{}/{}", name.namespace, name.policy());
-    let refuse = |code, message: &str, fix: &str| Err(Finding::new(code, object.as_str(), message, fix));
+    let refuse = |code, message: &str, fix: &str| Err(Box::new(Finding::new(code, object.as_str(), message, fix)));
     if !is_label_value(&name.matrix) || !is_object_name(&name.matrix) {
         return refuse(
             Code::InvalidPolicy,
@@ -216,7 +220,7 @@ fn object(
     namespace: &str,
     labels: &[(&str, &str)],
     annotations: &[(&str, String)],
-    spec: Map<String, Value>,
+    spec: &Map<String, Value>,
 ) -> Value {
     let labels: Map<String, Value> = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
     let annotations: Map<String, Value> = annotations

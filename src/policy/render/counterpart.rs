@@ -112,7 +112,7 @@ fn proposal(subject: &Subject, edge: &ResolvedEdge, side: Side, name: &RenderNam
         &namespace,
         &[(MATRIX, &name.matrix)],
         &[(WHAT, what), (WARNING, warning.clone())],
-        spec,
+        &spec,
     );
     let yaml = format!(
         "# A proposal of `portreeve render --counterparts`, to be looked at by whoever owns {peer}.\n# {warning}\n{}",

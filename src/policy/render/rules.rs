@@ -31,6 +31,9 @@ pub(super) struct Rule {
     pub(super) edges: BTreeSet<String>,
 }
 
+/// Ports at the destination, and the names of the edges that need them.
+type Needs = (BTreeSet<(Protocol, u16)>, BTreeSet<String>);
+
 /// The allow edges, by name: the order in which sources list them must not reach the policy.
 pub(super) fn sorted(edges: &[ResolvedEdge]) -> Vec<&ResolvedEdge> {
     let mut edges: Vec<_> = edges.iter().filter(|edge| edge.edge.expect == Expect::Allow).collect();
@@ -60,7 +63,7 @@ pub(super) fn rules(
     left_out: &mut Vec<Finding>,
 ) -> Vec<Rule> {
     // First by selector: edges to the same pods share a rule …
-    let mut by_selector: BTreeMap<Selector, (BTreeSet<(Protocol, u16)>, BTreeSet<String>)> = BTreeMap::new();
+    let mut by_selector: BTreeMap<Selector, Needs> = BTreeMap::new();
     for edge in edges {
         for (peer, ports) in needs(subject, edge, direction, left_out) {
             for selector in selectors(peer) {

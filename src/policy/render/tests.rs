@@ -89,7 +89,7 @@ fn render(resolution: &Resolution) -> Rendered {
 
 #[test]
 fn the_guide_as_a_policy() {
-    insta::assert_snapshot!(render(&guide()).yaml);
+    insta::assert_snapshot!("guide", render(&guide()).yaml);
 }
 
 #[test]
@@ -102,8 +102,11 @@ fn the_proposals_for_the_peers() {
             format!("{} {}/{}", c.direction.policy_type(), c.namespace, c.policy["metadata"]["name"].as_str().unwrap())
         })
         .collect();
-    insta::assert_snapshot!(names.join("\n"));
-    insta::assert_snapshot!(rendered.counterparts.iter().find(|c| c.edge == "mas-to-postgres").unwrap().yaml);
+    insta::assert_snapshot!("proposals", names.join("\n"));
+    insta::assert_snapshot!(
+        "proposal_for_postgres",
+        rendered.counterparts.iter().find(|c| c.edge == "mas-to-postgres").unwrap().yaml
+    );
 }
 
 /// What is written reads back as the very value that is sent to the API server.
