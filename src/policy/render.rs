@@ -12,10 +12,11 @@ use serde_json::{Map, Value, json};
 
 pub use counterpart::Counterpart;
 
+use super::Direction;
 use crate::judge::{Code, Finding};
-use crate::matrix::{Resolution, ResolvedEdge, Subject};
+use crate::matrix::{Peer, Resolution, ResolvedEdge, Subject};
 use crate::source::emit;
-use crate::world::Labels;
+use crate::world::{Labels, labels};
 
 /// The label that says who keeps an object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -67,41 +68,22 @@ impl Directions {
     }
 }
 
-/// One direction, as seen from the pods that a policy selects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Direction {
-    /// To them.
-    Ingress,
-    /// From them.
-    Egress,
+/// Both directions, in the API's order.
+const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
+
+/// As `policyTypes` writes it.
+fn policy_type(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "Ingress",
+        Direction::Egress => "Egress",
+    }
 }
 
-impl Direction {
-    /// Both, in the API's order.
-    pub const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
-
-    /// As `policyTypes` writes it.
-    pub fn policy_type(self) -> &'static str {
-        match self {
-            Self::Ingress => "Ingress",
-            Self::Egress => "Egress",
-        }
-    }
-
-    /// The field of the spec that holds its rules.
-    pub fn field(self) -> &'static str {
-        match self {
-            Self::Ingress => "ingress",
-            Self::Egress => "egress",
-        }
-    }
-
-    /// The field of a rule that holds its peers.
-    pub fn peers(self) -> &'static str {
-        match self {
-            Self::Ingress => "from",
-            Self::Egress => "to",
-        }
+/// The field of a rule that holds its peers.
+fn peers_field(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "from",
+        Direction::Egress => "to",
     }
 }
 
@@ -132,8 +114,8 @@ pub fn network_policy(
     let edges = rules::sorted(&resolution.edges);
     let mut spec = Map::new();
     spec.insert("podSelector".to_owned(), match_labels(&subject.selector));
-    let types = Direction::ALL.into_iter().filter(|d| directions.has(*d));
-    spec.insert("policyTypes".to_owned(), types.clone().map(Direction::policy_type).collect());
+    let types = DIRECTIONS.into_iter().filter(|d| directions.has(*d));
+    spec.insert("policyTypes".to_owned(), types.clone().map(policy_type).collect());
     let mut explained = String::new();
     for direction in types {
         let rules = rules::rules(subject, &edges, direction, &mut left_out);
@@ -141,7 +123,7 @@ pub fn network_policy(
         // The API server drops empty lists: writing one would be a difference at every later comparison.
         if !rules.is_empty() {
             let rules = rules.iter().map(|rule| rule.to_json(direction, &subject.namespace)).collect();
-            spec.insert(direction.field().to_owned(), rules);
+            spec.insert(direction.to_string(), rules);
         }
     }
     let remove = remove_command(&subject.namespace, &name.policy());
@@ -163,7 +145,7 @@ pub fn network_policy(
 pub fn fragment(subject: &Subject, edge: &ResolvedEdge, direction: Direction) -> Option<String> {
     let rules = rules::rules(subject, &[edge], direction, &mut Vec::new());
     let rules: Vec<Value> = rules.iter().map(|rule| rule.to_json(direction, &subject.namespace)).collect();
-    (!rules.is_empty()).then(|| emit::to_yaml(&json!({ direction.field(): rules })))
+    (!rules.is_empty()).then(|| emit::to_yaml(&json!({ direction.to_string(): rules })))
 }
 
 /// What the peers of one edge need at their own side, in the order of the peers.
@@ -171,10 +153,20 @@ pub fn proposals(subject: &Subject, edge: &ResolvedEdge, name: &RenderName) -> V
     counterpart::counterparts(subject, &[edge], name, Directions::Both)
 }
 
+/// The peers that one edge needs at the subject in a direction, each with the ports at the destination; what cannot be written is left out.
+pub(crate) fn needs<'e>(subject: &Subject, edge: &'e ResolvedEdge, direction: Direction) -> Vec<(&'e Peer, Vec<u16>)> {
+    rules::needs(subject, edge, direction, &mut Vec::new())
+}
+
+/// Whether a peer has the subject's pods in it.
+pub(crate) fn covers(peer: &Peer, subject: &Subject) -> bool {
+    rules::covers(peer, subject)
+}
+
 fn subject_of<'r>(resolution: &'r Resolution, name: &RenderName) -> Result<&'r Subject, Box<Finding>> {
     let object = format!("NetworkPolicy/{}/{}", name.namespace, name.policy());
     let refuse = |code, message: &str, fix: &str| Err(Box::new(Finding::new(code, object.as_str(), message, fix)));
-    if !is_label_value(&name.matrix) || !is_object_name(&name.matrix) {
+    if labels::check_value(&name.matrix).is_err() || !is_object_name(&name.matrix) {
         return refuse(
             Code::InvalidPolicy,
             "the matrix's name cannot be part of an object's name and a label's value",
@@ -241,36 +233,13 @@ fn object(
     })
 }
 
-/// An RFC 1123 subdomain of at most 200 characters, so that our prefix still fits into the API's 253.
+/// An RFC 1123 subdomain short enough for what we put around it (the API takes 253 characters).
 fn is_object_name(name: &str) -> bool {
-    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    (1..=200).contains(&name.len())
-        && name
-            .split('.')
-            .all(|part| part.starts_with(edge) && part.ends_with(edge) && part.chars().all(|c| edge(c) || c == '-'))
+    name.len() <= 200 && labels::is_dns_subdomain(name)
 }
 
-/// `IsValidLabelValue` of apimachinery: at most 63 characters, alphanumeric at both ends, `-_.` between; may be empty.
-fn is_label_value(value: &str) -> bool {
-    value.is_empty() || is_label_name(value)
-}
-
-fn is_label_name(name: &str) -> bool {
-    name.len() <= 63
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.ends_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-}
-
-/// `IsQualifiedName` of apimachinery for keys, [`is_label_value`] for values.
 fn are_labels(labels: &Labels) -> bool {
-    labels.iter().all(|(key, value)| {
-        let key_fits = match key.split_once('/') {
-            Some((prefix, name)) => is_object_name(prefix) && is_label_name(name),
-            None => is_label_name(key),
-        };
-        key_fits && is_label_value(value)
-    })
+    labels.iter().all(|(key, value)| labels::check_key(key).is_ok() && labels::check_value(value).is_ok())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::rules::{Rule, Selector, covers, selectors};
 use super::text::{line, pods};
-use super::{Direction, Directions, MATRIX, RenderName, WARNING, WHAT, is_object_name, match_labels, object};
+use super::{DIRECTIONS, Direction, Directions, MATRIX, RenderName, WARNING, WHAT, is_object_name, match_labels, object, policy_type};
 use crate::matrix::{ResolvedEdge, Subject};
 use crate::source::emit;
 use crate::world::Labels;
@@ -42,7 +42,7 @@ pub(super) fn counterparts(
     let mut found = Vec::new();
     for edge in edges {
         let mut nth = 0;
-        for ours in Direction::ALL.into_iter().filter(|d| directions.has(*d)) {
+        for ours in DIRECTIONS.into_iter().filter(|d| directions.has(*d)) {
             for side in sides(subject, edge, ours) {
                 nth += 1;
                 found.push(proposal(subject, edge, side, name, nth));
@@ -87,7 +87,7 @@ fn proposal(subject: &Subject, edge: &ResolvedEdge, side: Side, name: &RenderNam
     let warning = format!(
         "If no other policy selects {peer} for {}, this one isolates them: everything else {} them stops. \
          Add it only beside policies that already allow the rest of their traffic.",
-        direction.policy_type(),
+        policy_type(direction),
         if direction == Direction::Ingress { "to" } else { "from" },
     );
     let subject_pods = Selector::Pods { namespace: subject.namespace.clone(), labels: subject.selector.clone() };
@@ -98,11 +98,11 @@ fn proposal(subject: &Subject, edge: &ResolvedEdge, side: Side, name: &RenderNam
     };
     let mut spec = Map::new();
     spec.insert("podSelector".to_owned(), match_labels(&selector));
-    spec.insert("policyTypes".to_owned(), json!([direction.policy_type()]));
-    spec.insert(direction.field().to_owned(), json!([rule.to_json(direction, &namespace)]));
+    spec.insert("policyTypes".to_owned(), json!([policy_type(direction)]));
+    spec.insert(direction.to_string(), json!([rule.to_json(direction, &namespace)]));
     let what = format!(
         "The {} side of the edge {}: {}.",
-        direction.policy_type().to_lowercase(),
+        direction,
         line(&edge.edge.name),
         if direction == Direction::Ingress { "connections from MAS" } else { "connections to MAS" },
     );

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
-use super::{Direction, are_labels, match_labels};
+use super::{Direction, are_labels, match_labels, peers_field};
 use crate::judge::{Code, Finding};
 use crate::matrix::{Expect, Party, Peer, PeerKind, ResolvedEdge, Subject};
 use crate::world::labels::NAMESPACE_NAME;
@@ -82,7 +82,7 @@ pub(super) fn rules(
 }
 
 /// The peers that one edge needs in a direction, each with its ports at the destination.
-fn needs<'e>(
+pub(super) fn needs<'e>(
     subject: &Subject,
     edge: &'e ResolvedEdge,
     direction: Direction,
@@ -183,7 +183,7 @@ impl Rule {
         let ports: Vec<Value> =
             self.ports.iter().map(|(protocol, port)| json!({ "protocol": protocol.as_str(), "port": port })).collect();
         let mut rule = Map::new();
-        rule.insert(direction.peers().to_owned(), peers.into());
+        rule.insert(peers_field(direction).to_owned(), peers.into());
         rule.insert("ports".to_owned(), ports.into());
         rule.into()
     }

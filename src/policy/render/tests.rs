@@ -99,7 +99,7 @@ fn the_proposals_for_the_peers() {
         .counterparts
         .iter()
         .map(|c| {
-            format!("{} {}/{}", c.direction.policy_type(), c.namespace, c.policy["metadata"]["name"].as_str().unwrap())
+            format!("{} {}/{}", policy_type(c.direction), c.namespace, c.policy["metadata"]["name"].as_str().unwrap())
         })
         .collect();
     insta::assert_snapshot!("proposals", names.join("\n"));

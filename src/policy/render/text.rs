@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::rules::{Rule, Selector};
-use super::{Direction, Directions, RenderName, remove_command};
+use super::{Direction, Directions, RenderName, peers_field, remove_command};
 use crate::matrix::{PeerKind, ResolvedEdge};
 use crate::world::Labels;
 
@@ -39,12 +39,12 @@ pub(super) fn header(name: &RenderName, namespace: &str) -> String {
 pub(super) fn explain(out: &mut String, direction: Direction, rules: &[Rule], edges: &[&ResolvedEdge]) {
     if rules.is_empty() {
         // Not an error of `write!`: a String takes everything.
-        let _ = writeln!(out, "{}: nothing", direction.field());
+        let _ = writeln!(out, "{direction}: nothing");
     }
     for (index, rule) in rules.iter().enumerate() {
         let ports: Vec<String> = rule.ports.iter().map(|(protocol, port)| format!("{port}/{protocol}")).collect();
         let peers = peers(rule, edges);
-        let _ = writeln!(out, "{}[{index}] {} {peers}, {}", direction.field(), direction.peers(), ports.join(", "));
+        let _ = writeln!(out, "{direction}[{index}] {} {peers}, {}", peers_field(direction), ports.join(", "));
         for edge in edges.iter().filter(|edge| rule.edges.contains(&edge.edge.name)) {
             let why: Vec<String> = edge.edge.provenance.iter().map(|p| format!("{}: {}", p.section, p.says)).collect();
             let _ = writeln!(out, "- {} (tier {}): {}", edge.edge.name, edge.edge.tier, line(&why.join("; ")));
