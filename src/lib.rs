@@ -10,10 +10,11 @@
 //!  observe/ (probes) ──────── (observed) ────┘
 //! ```
 //!
-//! `source/` brings every file in; `guide/`, `matrix/`, `world/`, `policy/` and `judge/` are pure: no clock, no sockets, no file system.
+//! `source/` and `load` bring every file in; `guide/`, `matrix/`, `world/`, `policy/` and `judge/` are pure: no clock, no sockets, no file system.
 
 pub mod guide;
 pub mod judge;
+pub mod load;
 pub mod matrix;
 pub mod policy;
 pub mod source;

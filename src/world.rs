@@ -38,6 +38,12 @@ pub struct World {
     pub entrances: Vec<Entrance>,
     /// By name.
     pub nodes: BTreeMap<String, Node>,
+    /// IngressClass → `spec.controller`.
+    pub ingress_classes: BTreeMap<String, String>,
+    /// GatewayClass → `spec.controllerName`.
+    pub gateway_classes: BTreeMap<String, String>,
+    /// Addresses on which NodeLocal DNSCache listens, sorted; empty when none was seen. No pod selector reaches them.
+    pub node_local_dns: Vec<IpAddr>,
     /// Kinds that may change what is reachable but are not read, with one place each ("not rendered, its pods are unknown").
     pub not_covered: Vec<NotCovered>,
 }

@@ -45,31 +45,29 @@ impl Object {
 /// The API objects of a document; `List` kinds are opened. What is no API object is reported.
 pub fn objects(document: Document, problems: &mut Vec<InputError>) -> Vec<Object> {
     let mut found = Vec::new();
-    let mut open = vec![document];
-    while let Some(document) = open.pop() {
+    let mut open = vec![(document, None)];
+    while let Some((document, listed)) = open.pop() {
         let text = |key: &str| document.root.get(key).and_then(Node::text).map(str::to_owned);
-        let (Some(api_version), Some(kind)) = (text("apiVersion"), text("kind")) else {
+        let listed: Option<(String, String)> = listed;
+        let (Some(api_version), Some(kind)) = (
+            text("apiVersion").or_else(|| listed.as_ref().map(|(api_version, _)| api_version.clone())),
+            text("kind").or_else(|| listed.as_ref().map(|(_, kind)| kind.clone())),
+        ) else {
             let message = "not a Kubernetes object: `apiVersion` and `kind` are needed; it was skipped";
             problems.push(InputError::new(document.place(&document.root), message));
             continue;
         };
-        let is_list = kind.ends_with("List")
-            && matches!(document.root.get("items"), Some(Node { value: Value::Seq(_) | Value::Null, .. }));
-        if is_list {
-            let file = document.file;
-            let Value::Map(entries) = document.root.value else {
-                continue;
-            };
-            let items = entries.into_iter().find(|(key, _)| &*key.text == "items").map(|(_, node)| node.value);
-            if let Some(Value::Seq(items)) = items {
-                open.extend(items.into_iter().rev().map(|root| Document { file: file.clone(), root }));
-            }
+        if is_list(&kind, &document.root) {
+            open.extend(items(api_version, &kind, document));
             continue;
         }
         let meta = |key: &str| {
             document.root.at_path("/metadata").and_then(|m| m.get(key)).and_then(Node::text).map(str::to_owned)
         };
-        let Some(name) = meta("name").or_else(|| meta("generateName").map(|prefix| format!("{prefix}*"))) else {
+        let name = meta("name").or_else(|| meta("generateName").map(|prefix| format!("{prefix}*")));
+        // A kustomization is a build file; it needs no name.
+        let name = name.or_else(|| api_version.starts_with(KUSTOMIZE).then(|| "kustomization".to_owned()));
+        let Some(name) = name else {
             let message = format!("this {kind} has no metadata.name that can be read; it was skipped");
             problems.push(InputError::new(document.place(&document.root), message));
             continue;
@@ -77,4 +75,25 @@ pub fn objects(document: Document, problems: &mut Vec<InputError>) -> Vec<Object
         found.push(Object { api_version, kind, namespace: meta("namespace"), name, document });
     }
     found
+}
+
+const KUSTOMIZE: &str = "kustomize.config.k8s.io/";
+
+fn is_list(kind: &str, root: &Node) -> bool {
+    kind.ends_with("List") && matches!(root.get("items"), Some(Node { value: Value::Seq(_) | Value::Null, .. }))
+}
+
+/// The items of a list, last first, each with the `apiVersion` and `kind` it has when it states none:
+/// the API server leaves them out of the items of a `PodList`, and only there they follow from the list.
+fn items(api_version: String, kind: &str, list: Document) -> Vec<(Document, Option<(String, String)>)> {
+    let item_kind = kind.strip_suffix("List").filter(|kind| !kind.is_empty());
+    let listed = item_kind.map(|kind| (api_version, kind.to_owned()));
+    let (Value::Map(entries), file) = (list.root.value, list.file) else {
+        return Vec::new();
+    };
+    let items = entries.into_iter().find(|(key, _)| &*key.text == "items").map(|(_, node)| node.value);
+    let Some(Value::Seq(items)) = items else {
+        return Vec::new();
+    };
+    items.into_iter().rev().map(|root| (Document { file: file.clone(), root }, listed.clone())).collect()
 }

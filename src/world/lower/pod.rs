@@ -1,0 +1,177 @@
+//! Pod, and the pod spec that it shares with workload templates.
+
+use std::net::IpAddr;
+
+use serde::Deserialize;
+
+use super::super::{ContainerPort, Labels, Object, ObjectName, Phase, Pod};
+use super::meta::{RawMeta, RawOwner, fields, name_of, protocol, refuse};
+use super::{Lowered, WorldBuilder};
+use crate::source::Node;
+use crate::source::de::Field;
+
+/// A pod whose owner is not yet looked up.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) pod: Pod,
+    pub(super) owner: Option<RawOwner>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawPod {
+    metadata: RawMeta,
+    spec: RawPodSpec,
+    status: RawStatus,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct RawPodSpec {
+    containers: Vec<RawContainer>,
+    init_containers: Vec<RawContainer>,
+    host_network: bool,
+    node_name: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RawContainer {
+    /// A variable as the tag is common in what Flux reconciles; the pod is worth knowing without its image.
+    image: Option<Field<String>>,
+    ports: Vec<RawPort>,
+    restart_policy: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawPort {
+    name: Option<String>,
+    container_port: u16,
+    protocol: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RawStatus {
+    phase: Option<String>,
+    #[serde(rename = "podIP")]
+    pod_ip: Option<String>,
+    #[serde(rename = "podIPs")]
+    pod_ips: Vec<RawIp>,
+    conditions: Option<Vec<RawCondition>>,
+}
+
+#[derive(Deserialize)]
+struct RawIp {
+    ip: String,
+}
+
+#[derive(Deserialize)]
+struct RawCondition {
+    r#type: String,
+    status: String,
+}
+
+impl WorldBuilder {
+    pub(super) fn pod(&mut self, object: &Object) -> Lowered {
+        let mut raw: RawPod = fields(object)?;
+        let name = name_of(object)?;
+        let owner = raw.metadata.owner();
+        let mut pod = raw.spec.lower(object, name.clone(), raw.metadata.labels)?;
+        pod.addresses = raw.status.addresses(object)?;
+        pod.ready = raw.status.ready();
+        if matches!(raw.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+            pod.phase = Phase::Finished;
+        }
+        note_node_local(&mut self.world.node_local_dns, &pod.labels, object.document.root.at_path("/spec/containers"));
+        let draft = Draft { pod, owner };
+        if name.name.ends_with('*') {
+            self.pods.push(draft);
+        } else {
+            let earlier = self.pods.put(name, draft);
+            self.replaced(object, earlier.map(|draft| draft.pod.place));
+        }
+        Ok(())
+    }
+}
+
+impl RawPodSpec {
+    /// A live pod with this spec; address, readiness and phase come from the status.
+    pub(super) fn lower(self, object: &Object, name: ObjectName, labels: Labels) -> Lowered<Pod> {
+        let images =
+            self.containers.iter().filter_map(|container| container.image.as_ref()?.known().cloned()).collect();
+        // Ports of init containers count only while these run beside the others (KEP-753: restartPolicy Always).
+        let sidecars = self.init_containers.iter().filter(|init| init.restart_policy.as_deref() == Some("Always"));
+        let mut ports = Vec::new();
+        for raw in self.containers.iter().chain(sidecars).flat_map(|container| &container.ports) {
+            if raw.container_port == 0 {
+                return refuse(object, "a containerPort is 0; ports are 1 to 65535");
+            }
+            let name = raw.name.clone().filter(|name| !name.is_empty());
+            let protocol = protocol(object, raw.protocol.as_deref())?;
+            ports.push(ContainerPort { name, number: raw.container_port, protocol });
+        }
+        Ok(Pod {
+            name,
+            workload: None,
+            template: false,
+            labels,
+            images,
+            ports,
+            addresses: Vec::new(),
+            host_network: self.host_network,
+            node: self.node_name.filter(|node| !node.is_empty()),
+            phase: Phase::Live,
+            ready: None,
+            place: object.place(),
+        })
+    }
+}
+
+impl RawStatus {
+    /// `podIPs` and `podIP`, the first of each family: the API allows one per family.
+    fn addresses(&self, object: &Object) -> Lowered<Vec<IpAddr>> {
+        let mut found: Vec<IpAddr> = Vec::new();
+        let single = self.pod_ip.iter().map(String::as_str);
+        for text in single.chain(self.pod_ips.iter().map(|ip| ip.ip.as_str())).filter(|text| !text.is_empty()) {
+            let ip: IpAddr = text.parse().or_else(|_| refuse(object, "status.podIP is not an IP address"))?;
+            if !found.iter().any(|other| other.is_ipv4() == ip.is_ipv4()) {
+                found.push(ip);
+            }
+        }
+        Ok(found)
+    }
+
+    fn ready(&self) -> Option<bool> {
+        let conditions = self.conditions.as_ref()?;
+        Some(conditions.iter().any(|condition| condition.r#type == "Ready" && condition.status == "True"))
+    }
+}
+
+/// NodeLocal DNSCache listens on the addresses of its `-localip` argument (kubernetes `nodelocaldns.yaml`); its own manifest ships placeholders there.
+pub(super) fn note_node_local(found: &mut Vec<IpAddr>, labels: &Labels, containers: Option<&Node>) {
+    const LABEL: (&str, &str) = ("k8s-app", "node-local-dns");
+    const USUAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 20, 10));
+    if labels.get(LABEL.0).is_none_or(|value| value != LABEL.1) {
+        return;
+    }
+    let words: Vec<&str> = containers
+        .into_iter()
+        .flat_map(Node::items)
+        .flat_map(|container| ["command", "args"].into_iter().filter_map(|key| container.get(key)))
+        .flat_map(Node::items)
+        .filter_map(Node::text)
+        .collect();
+    let is_flag = |word: &&str| *word == "-localip" || *word == "--localip";
+    let spaced = words.iter().position(is_flag).and_then(|at| words.get(at + 1)).copied();
+    let joined = words.iter().find_map(|word| word.trim_start_matches('-').strip_prefix("localip="));
+    let listed = spaced.or(joined).unwrap_or("").split(',').filter_map(|ip| ip.trim().parse().ok());
+    let mut addresses: Vec<IpAddr> = listed.collect();
+    if addresses.is_empty() {
+        addresses.push(USUAL);
+    }
+    found.extend(addresses);
+    found.sort();
+    found.dedup();
+}
