@@ -8,5 +8,5 @@ mod endpoint;
 mod resolved;
 
 pub use edge::{Edge, Exchange, Expect, Intent, Party, Port, Provenance, SmtpMode, SslMode, SubjectRule, Target};
-pub use endpoint::parse_endpoint;
+pub use endpoint::{PortText, parse_block, parse_endpoint, parse_port, parse_protocol};
 pub use resolved::{Peer, PeerKind, Resolution, ResolvedEdge, Subject};

@@ -37,6 +37,7 @@ mod model;
 mod party;
 mod ports;
 mod raw;
+pub mod render;
 mod unmodelled;
 
 #[cfg(test)]

@@ -1,0 +1,180 @@
+//! Every pair of an edge or assertion, asked one by one.
+//!
+//! A range of addresses is asked at one address of each piece into which the policies' own ranges cut it: between two borders nothing can change.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::addresses::{Addresses, borders};
+use crate::judge::Declared;
+use crate::matrix::{Peer, PeerKind};
+use crate::policy::{Answer, Direction, End, Engine, Family, PeerMatch, Peers};
+use crate::world::{Phase, PodId, Protocol, World};
+
+/// One end with everything it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Pods, each of them.
+    Pods(Vec<PodId>),
+    /// Addresses that are judged as one: allowed when all are, denied when none is.
+    Range(Addresses),
+    /// Not known, and why.
+    Unknown(String),
+}
+
+/// One pair and what the policies say of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Pair {
+    pub(crate) declared: Declared,
+    /// Families, or parts of a range, have different verdicts.
+    pub(crate) mixed: bool,
+    /// The answer that decides; `None` when the engine was not asked.
+    pub(crate) answer: Option<Answer>,
+    note: Option<String>,
+}
+
+impl Pair {
+    fn unknown(note: impl Into<String>) -> Self {
+        Self { declared: Declared::Unknown, mixed: false, answer: None, note: Some(note.into()) }
+    }
+
+    /// Why, in one sentence.
+    pub(crate) fn because(&self) -> String {
+        let said = || self.answer.as_ref().map(Answer::sentence).unwrap_or_default();
+        self.note.as_ref().map_or_else(said, |note| format!("{}: {note}", self.declared.as_str()))
+    }
+}
+
+/// Asks pairs.
+pub(crate) struct Reach<'r> {
+    world: &'r World,
+    engine: &'r Engine<'r>,
+    /// Addresses with rules of their own: a range stands for hosts outside.
+    inside: BTreeSet<IpAddr>,
+}
+
+impl<'r> Reach<'r> {
+    pub(crate) fn new(world: &'r World, engine: &'r Engine<'r>) -> Self {
+        let pods = world.pods.iter().flat_map(|pod| &pod.addresses);
+        let nodes = world.nodes.values().flat_map(|node| &node.addresses);
+        let services = world.services.values().flat_map(|service| &service.cluster_ips);
+        Self { world, engine, inside: pods.chain(nodes).chain(services).copied().collect() }
+    }
+
+    /// The addresses of pods, nodes and Services.
+    pub(crate) fn inside(&self) -> impl Iterator<Item = IpAddr> {
+        self.inside.iter().copied()
+    }
+
+    /// Live pods of the pod network: what `any-pod` means.
+    pub(crate) fn any_pod(&self) -> Vec<PodId> {
+        let live = self.world.pods().filter(|(_, pod)| pod.phase == Phase::Live && !pod.host_network);
+        live.map(|(id, _)| id).collect()
+    }
+
+    /// What a resolved peer stands for.
+    pub(crate) fn sides(&self, peer: &Peer) -> Vec<Side> {
+        match &peer.kind {
+            PeerKind::AnyPod => vec![Side::Pods(self.any_pod())],
+            PeerKind::Unresolved => vec![Side::Unknown("no source says who this is".to_owned())],
+            PeerKind::Pods { namespace, pods, .. } => {
+                let live: Vec<PodId> =
+                    pods.iter().copied().filter(|id| self.world.pod(*id).phase == Phase::Live).collect();
+                if live.is_empty() {
+                    return vec![Side::Unknown(format!("the sources show none of its pods in {namespace}"))];
+                }
+                vec![Side::Pods(live)]
+            }
+            PeerKind::Blocks { nets, except, .. } => blocks(nets, except, peer.by_default),
+        }
+    }
+
+    /// Asks every pair of two sides on one pod port.
+    pub(crate) fn each(&self, from: &Side, to: &Side, port: u16, protocol: Protocol, visit: &mut dyn FnMut(Pair)) {
+        let ask = |from: End, to: End| {
+            let answer = self.engine.verdict(from, to, port, protocol);
+            Pair { declared: answer.declared, mixed: answer.is_mixed(), answer: Some(answer), note: None }
+        };
+        match (from, to) {
+            (Side::Unknown(why), _) | (_, Side::Unknown(why)) => visit(Pair::unknown(why)),
+            (Side::Range(_), Side::Range(_)) => visit(Pair::unknown("no policy stands between two addresses")),
+            (Side::Pods(from), Side::Pods(to)) => {
+                for from in from {
+                    // A pod reaches itself always; a template stands for several pods.
+                    for to in to.iter().filter(|to| *to != from || self.world.pod(**to).template) {
+                        visit(ask(End::Pod(*from), End::Pod(*to)));
+                    }
+                }
+            }
+            (Side::Pods(from), Side::Range(range)) => {
+                for from in from {
+                    let samples = self.samples(*from, range, Direction::Egress);
+                    visit(together(samples.into_iter().map(|to| ask(End::Pod(*from), End::Address(to)))));
+                }
+            }
+            (Side::Range(range), Side::Pods(to)) => {
+                for to in to {
+                    let samples = self.samples(*to, range, Direction::Ingress);
+                    visit(together(samples.into_iter().map(|from| ask(End::Address(from), End::Pod(*to)))));
+                }
+            }
+        }
+    }
+
+    /// The addresses at which a range must be asked for one pod. A pod of one family has no way to the other.
+    fn samples(&self, pod: PodId, range: &Addresses, direction: Direction) -> Vec<IpAddr> {
+        let pod = self.world.pod(pod);
+        let policies = self.engine.policies().in_namespace(&pod.name.namespace).filter(|policy| policy.selects(pod));
+        let rules = policies.flat_map(|policy| policy.rules(direction).unwrap_or_default());
+        let nets = rules.flat_map(|rule| match &rule.peers {
+            Peers::Any => &[],
+            Peers::Listed(peers) => peers.as_slice(),
+        });
+        let nets = nets.flat_map(|peer| match &peer.matches {
+            PeerMatch::Block { net, except } => std::iter::once(net).chain(except).collect::<Vec<_>>(),
+            PeerMatch::Pods { .. } => Vec::new(),
+        });
+        let mut samples = range.samples(&borders(nets), &self.inside);
+        let own: BTreeSet<Family> = pod.addresses.iter().map(|address| Family::of(*address)).collect();
+        samples.retain(|address| own.is_empty() || own.contains(&Family::of(*address)));
+        samples
+    }
+}
+
+/// Several pieces of one range as one pair.
+fn together(pairs: impl Iterator<Item = Pair>) -> Pair {
+    let (mut allowed, mut denied, mut unknown) = (None, None, None);
+    for pair in pairs {
+        let slot = match pair.declared {
+            Declared::Allowed => &mut allowed,
+            Declared::Denied => &mut denied,
+            Declared::Unknown => &mut unknown,
+        };
+        slot.get_or_insert(pair);
+    }
+    match (allowed, denied, unknown) {
+        (Some(yes), Some(no), _) => {
+            let peer = |pair: &Pair| pair.answer.as_ref().map(|answer| format!("{} to {}", answer.from, answer.to));
+            let (yes, no) = (peer(&yes).unwrap_or_default(), peer(&no).unwrap_or_default());
+            Pair { mixed: true, ..Pair::unknown(format!("only a part of the range is admitted: {yes} is, {no} is not")) }
+        }
+        (_, _, Some(unknown)) => unknown,
+        (Some(one), None, None) | (None, Some(one), None) => one,
+        (None, None, None) => Pair::unknown("the pod has no address in a family of this range"),
+    }
+}
+
+/// Single addresses are pairs of their own (a host has so many); wide ranges, and whatever comes from a default, are one.
+fn blocks(nets: &[IpNet], except: &[IpNet], by_default: bool) -> Vec<Side> {
+    let (single, wide): (Vec<IpNet>, Vec<IpNet>) =
+        nets.iter().partition(|net| !by_default && net.prefix_len() == net.max_prefix_len());
+    let mut sides: Vec<Side> = single.iter().map(|net| Side::Range(Addresses::of(&[*net], except))).collect();
+    sides.push(Side::Range(Addresses::of(&wide, except)));
+    sides.retain(|side| *side != Side::Range(Addresses::default()));
+    if sides.is_empty() {
+        sides.push(Side::Unknown("no address is known for it".to_owned()));
+    }
+    sides
+}
