@@ -1,3 +1,12 @@
-//! The `portreeve` command.
+//! The `portreeve` command: parse, dispatch, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+/// musl's own allocator is slow, most of all with several threads.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    portreeve::cli::run()
+}

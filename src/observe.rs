@@ -4,6 +4,7 @@
 //! What bytes mean is decided in functions over byte slices; the drivers around them only wait, read and write.
 
 mod connect;
+mod dial;
 mod der;
 mod dns;
 mod failure;
@@ -31,6 +32,7 @@ use tokio::time::Instant;
 use crate::judge::Attempt;
 use crate::matrix::Exchange;
 
+pub use dial::{Dial, dials};
 pub use resolver::{ResolvConf, resolve};
 pub use tls::roots_from_pem;
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::io::IsTerminal;
 
-use crate::judge::{Finding, Severity, State};
+use crate::judge::{Declared, Finding, Severity, State};
 
 /// Widest line of any table.
 pub const WIDTH: usize = 100;
@@ -57,6 +57,16 @@ impl Style {
             State::Pending => "36",
             State::Unknown => "33",
             State::Violated => "1;31",
+        };
+        self.paint(code, text)
+    }
+
+    /// A declared verdict: green only when it is what is intended.
+    pub fn declared(self, fits: bool, declared: Declared, text: &str) -> String {
+        let code = match (fits, declared) {
+            (true, _) => "32",
+            (false, Declared::Unknown) => "33",
+            (false, _) => "1;31",
         };
         self.paint(code, text)
     }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::Edge;
 use crate::judge::Finding;
-use crate::world::{Labels, ObjectName, PodId};
+use crate::world::{Labels, ObjectName, PodId, World};
 
 /// The intent, resolved.
 #[derive(Debug, Clone, Default)]
@@ -100,5 +100,19 @@ impl fmt::Display for Peer {
             }
             (None, PeerKind::Unresolved) => f.write_str("not known"),
         }
+    }
+}
+
+impl ResolvedEdge {
+    /// Whether a world shows a Ready pod among the targets: `Some(false)` when all that it shows are not Ready, `None` when it does not say.
+    pub fn readiness(&self, world: &World) -> Option<bool> {
+        let mut known = None;
+        for peer in &self.to {
+            let PeerKind::Pods { pods, .. } = &peer.kind else { continue };
+            for ready in pods.iter().filter_map(|pod| world.pod(*pod).ready) {
+                known = Some(known.unwrap_or(false) || ready);
+            }
+        }
+        known
     }
 }
