@@ -232,10 +232,10 @@ impl<'w> Engine<'w> {
             })
         };
         let (from, to) = (resolve(from)?, resolve(to)?);
-        // Against one address the other end's families say nothing: selectors do not depend on them.
-        let (a, b) = match (from.is_address(), to.is_address()) {
-            (true, false) => (from.families(), from.families()),
-            (false, true) => (to.families(), to.families()),
+        // Against a bare address a pod's families say nothing: no rule asks for the pod's own address.
+        let (a, b) = match (from.is_bare() && !to.by_address, to.is_bare() && !from.by_address) {
+            (true, _) => (from.families(), from.families()),
+            (_, true) => (to.families(), to.families()),
             _ => (from.families(), to.families()),
         };
         let families: Vec<Family> =
