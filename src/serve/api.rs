@@ -72,10 +72,9 @@ pub fn headline(board: &Board) -> Headline {
 
 /// The edge to name first: the findings are sorted with root causes in front; without one, the lowest tier.
 fn worst<'a>(board: &Board, violated: &[&'a EdgeReport]) -> Option<&'a EdgeReport> {
-    let by_finding = board.findings.iter().filter_map(|finding| finding.edge.as_deref());
+    let mut by_finding = board.findings.iter().filter_map(|finding| finding.edge.as_deref());
     by_finding
-        .filter_map(|name| violated.iter().find(|edge| edge.name == name))
-        .next()
+        .find_map(|name| violated.iter().find(|edge| edge.name == name))
         .or_else(|| violated.iter().min_by_key(|edge| edge.tier))
         .copied()
 }
@@ -94,7 +93,9 @@ fn blame(edge: &EdgeReport) -> String {
         Some(Code::ProtocolMismatch) => format!("{name} reaches something that does not speak its protocol"),
         Some(Code::AuthRejected) => format!("{name} reaches its target and is refused by it"),
         Some(Code::ForbiddenOpen) => return format!("{name} is open and must be closed"),
-        Some(Code::NotEnforced) => return format!("{name} is open although the policies deny it: nothing enforces them"),
+        Some(Code::NotEnforced) => {
+            return format!("{name} is open although the policies deny it: nothing enforces them");
+        }
         _ if edge.expect == Expect::Deny => return format!("{name} is open and must be closed"),
         _ => format!("{name} does not work"),
     };
@@ -126,9 +127,8 @@ fn unproven(unknown: &[&EdgeReport], all: usize) -> String {
 
 fn works(board: &Board) -> String {
     let works = board.edges.iter().filter(|e| e.expect == Expect::Allow && e.state == Some(State::Ok)).count();
-    let closed = |e: &&EdgeReport| {
-        e.expect == Expect::Deny && e.state == Some(State::Ok) && e.observed == Some(Class::Blocked)
-    };
+    let closed =
+        |e: &&EdgeReport| e.expect == Expect::Deny && e.state == Some(State::Ok) && e.observed == Some(Class::Blocked);
     let closed = board.edges.iter().filter(closed).count();
     let works = match works {
         0 => "No edge is needed".to_owned(),

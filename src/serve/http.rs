@@ -1,7 +1,7 @@
 //! The listener: HTTP/1.1 with every wait bounded, and the rules on who may ask what.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ const HEAD_SIZE: usize = 8 * 1024;
 /// Largest body of an action, in bytes.
 const BODY_SIZE: usize = 4 * 1024;
 /// A connection is closed after this, so that readers who never read cannot hold every place for ever.
-const LIFETIME: Duration = Duration::from_secs(60);
+const LIFETIME: Duration = Duration::from_mins(1);
 /// What an answer may still take after the end was announced.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -134,7 +134,9 @@ fn place(surface: Surface, path: &str) -> Option<Place<'_>> {
         (Surface::Page, "/") => Place::File("text/html; charset=utf-8", include_str!("page/index.html")),
         (Surface::Page, "/style.css") => Place::File("text/css; charset=utf-8", include_str!("page/style.css")),
         (Surface::Page, "/app.js") => Place::File("text/javascript; charset=utf-8", include_str!("page/app.js")),
-        (Surface::Page, "/drawing.js") => Place::File("text/javascript; charset=utf-8", include_str!("page/drawing.js")),
+        (Surface::Page, "/drawing.js") => {
+            Place::File("text/javascript; charset=utf-8", include_str!("page/drawing.js"))
+        }
         (Surface::Page, "/icon.svg") => Place::File("image/svg+xml", include_str!("page/icon.svg")),
         (Surface::Page, "/api/v1/board") => Place::Board,
         (Surface::Page, "/api/v1/actions") => Place::Actions,
@@ -245,13 +247,13 @@ fn names_loopback(request: &Request<Incoming>) -> bool {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, "")) => address,
-        Some((address, port)) if port.starts_with(':') => address,
-        Some(_) => return false,
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    if let Some(rest) = host.strip_prefix('[') {
+        let Some((address, port)) = rest.split_once(']') else { return false };
+        return (port.is_empty() || port.starts_with(':'))
+            && address.parse::<Ipv6Addr>().is_ok_and(|a| a.is_loopback());
+    }
+    let name = host.split_once(':').map_or(host, |(name, _)| name);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn text(status: StatusCode, body: &'static str) -> Answer {
@@ -301,10 +303,22 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_are_loopback() {
-        for host in ["localhost", "LOCALHOST:9692", "127.0.0.1", "127.0.0.1:9692", "127.8.9.1:80", "[::1]", "[::1]:9692"] {
+        for host in
+            ["localhost", "LOCALHOST:9692", "127.0.0.1", "127.0.0.1:9692", "127.8.9.1:80", "[::1]", "[::1]:9692"]
+        {
             check(host, true);
         }
-        for host in ["", ":9692", "example.org", "localhost.example.org", "10.0.0.1:9692", "[::2]:80", "[::1]x", "[::1", "::1:80"] {
+        for host in [
+            "",
+            ":9692",
+            "example.org",
+            "localhost.example.org",
+            "10.0.0.1:9692",
+            "[::2]:80",
+            "[::1]x",
+            "[::1",
+            "::1:80",
+        ] {
             check(host, false);
         }
     }

@@ -178,9 +178,14 @@ impl<'a> Rows<'a> {
     fn probed(&self) -> [MetricFamily; 6] {
         [
             // There at 0 before the first attempt: `increase()` never sees a counter that is born at 1.
-            family("probe_attempts_total", "Probe attempts.", MetricType::COUNTER, self.each(|edge, out| {
-                out.push((vec![], counter(self.tally(edge).map_or(0, |tally| tally.attempts))));
-            })),
+            family(
+                "probe_attempts_total",
+                "Probe attempts.",
+                MetricType::COUNTER,
+                self.each(|edge, out| {
+                    out.push((vec![], counter(self.tally(edge).map_or(0, |tally| tally.attempts))));
+                }),
+            ),
             // Born with the first failure: 24 reasons at 0 for every edge would be most of the scrape. Alerts use the state, never this.
             family(
                 "probe_failures_total",
@@ -192,18 +197,26 @@ impl<'a> Rows<'a> {
                     }
                 }),
             ),
-            family("probe_duration_seconds", "Duration of each phase of a probe.", MetricType::HISTOGRAM, self.each(
-                |edge, out| {
+            family(
+                "probe_duration_seconds",
+                "Duration of each phase of a probe.",
+                MetricType::HISTOGRAM,
+                self.each(|edge, out| {
                     for (phase, durations) in self.tally(edge).iter().flat_map(|tally| &tally.phases) {
                         let mut metric = Metric::default();
                         metric.set_histogram(durations.histogram());
                         out.push((vec![("phase", *phase)], metric));
                     }
-                },
-            )),
-            family("last_probe_timestamp_seconds", "When an edge was last probed.", MetricType::GAUGE, self.each(
-                |edge, out| out.extend(self.tally(edge).and_then(|tally| tally.last_probe).map(|at| (vec![], gauge(at)))),
-            )),
+                }),
+            ),
+            family(
+                "last_probe_timestamp_seconds",
+                "When an edge was last probed.",
+                MetricType::GAUGE,
+                self.each(|edge, out| {
+                    out.extend(self.tally(edge).and_then(|tally| tally.last_probe).map(|at| (vec![], gauge(at))));
+                }),
+            ),
             family(
                 "tls_not_after_timestamp_seconds",
                 "When the certificate that was last shown at an edge ends.",
@@ -218,7 +231,9 @@ impl<'a> Rows<'a> {
                 "observed",
                 "1 for what the newest probes of an edge show.",
                 MetricType::GAUGE,
-                self.one_of("class", Class::ALL.map(Class::as_str), |edge| edge.observed.unwrap_or(Class::Unknown).as_str()),
+                self.one_of("class", Class::ALL.map(Class::as_str), |edge| {
+                    edge.observed.unwrap_or(Class::Unknown).as_str()
+                }),
             ),
         ]
     }
@@ -230,7 +245,9 @@ impl<'a> Rows<'a> {
                 "edge_state",
                 "1 for the state of an edge.",
                 MetricType::GAUGE,
-                self.one_of("state", State::ALL.map(State::as_str), |edge| edge.state.unwrap_or(State::Unknown).as_str()),
+                self.one_of("state", State::ALL.map(State::as_str), |edge| {
+                    edge.state.unwrap_or(State::Unknown).as_str()
+                }),
             ),
             family(
                 "declared",
@@ -240,12 +257,17 @@ impl<'a> Rows<'a> {
                     edge.declared.unwrap_or(Declared::Unknown).as_str()
                 }),
             ),
-            family("verdicts_total", "Judgements of an edge, by state.", MetricType::COUNTER, self.each(|edge, out| {
-                for state in State::ALL {
-                    let count = self.tally(edge).and_then(|tally| tally.verdicts.get(&state)).copied().unwrap_or(0);
-                    out.push((vec![("verdict", state.as_str())], counter(count)));
-                }
-            })),
+            family(
+                "verdicts_total",
+                "Judgements of an edge, by state.",
+                MetricType::COUNTER,
+                self.each(|edge, out| {
+                    for state in State::ALL {
+                        let count = self.tally(edge).and_then(|tally| tally.verdicts.get(&state)).copied().unwrap_or(0);
+                        out.push((vec![("verdict", state.as_str())], counter(count)));
+                    }
+                }),
+            ),
             family("edge_info", "1, with what an edge is.", MetricType::GAUGE, self.each_info()),
             family("matrix_edges", "Edges of a matrix, by what is expected of them.", MetricType::GAUGE, {
                 let of = |expect| self.edges.iter().filter(|edge| edge.expect == expect).count();
@@ -263,16 +285,19 @@ impl<'a> Rows<'a> {
         let info = |edge: &&EdgeReport| {
             let ports: Vec<String> = edge.pod_ports.iter().map(ToString::to_string).collect();
             let tier = edge.tier.to_string();
-            labelled(gauge(1.0), [
-                ("matrix", self.matrix),
-                ("edge", &edge.name),
-                ("expect", edge.expect.as_str()),
-                ("tier", &tier),
-                ("source", &edge.from),
-                ("destination", &edge.to),
-                ("destination_port", &ports.join(",")),
-                ("protocol", edge.protocol),
-            ])
+            labelled(
+                gauge(1.0),
+                [
+                    ("matrix", self.matrix),
+                    ("edge", &edge.name),
+                    ("expect", edge.expect.as_str()),
+                    ("tier", &tier),
+                    ("source", &edge.from),
+                    ("destination", &edge.to),
+                    ("destination_port", &ports.join(",")),
+                    ("protocol", edge.protocol),
+                ],
+            )
         };
         self.edges.iter().map(info).collect()
     }
@@ -315,12 +340,15 @@ fn findings(board: &Board) -> MetricFamily {
         // Prometheus takes an empty label for an absent one: such a finding is about the matrix as a whole.
         let edge = finding.edge.as_deref().unwrap_or("");
         if seen.insert((finding.code, edge, finding.object.as_str())) {
-            samples.push(labelled(gauge(1.0), [
-                ("matrix", board.matrix.as_str()),
-                ("edge", edge),
-                ("code", finding.code.code()),
-                ("object", &finding.object),
-            ]));
+            samples.push(labelled(
+                gauge(1.0),
+                [
+                    ("matrix", board.matrix.as_str()),
+                    ("edge", edge),
+                    ("code", finding.code.code()),
+                    ("object", &finding.object),
+                ],
+            ));
         }
     }
     family("finding_info", "1 for each finding.", MetricType::GAUGE, samples)
@@ -328,10 +356,12 @@ fn findings(board: &Board) -> MetricFamily {
 
 fn build_info(role: Role) -> MetricFamily {
     let labels = [("version", env!("CARGO_PKG_VERSION")), ("role", role.as_str())];
-    family("build_info", "1, with the version and what this process does.", MetricType::GAUGE, vec![labelled(
-        gauge(1.0),
-        labels,
-    )])
+    family(
+        "build_info",
+        "1, with the version and what this process does.",
+        MetricType::GAUGE,
+        vec![labelled(gauge(1.0), labels)],
+    )
 }
 
 fn family(name: &str, help: &str, kind: MetricType, samples: Vec<Metric>) -> MetricFamily {

@@ -1,5 +1,7 @@
 //! Boards as the guide's world makes them, in the states that people see.
-#![allow(dead_code, reason = "each test crate uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test crate compiles this file and uses its part")]
+
+pub mod server;
 
 use std::time::Duration;
 
@@ -45,13 +47,16 @@ pub fn blocked() -> Board {
     .at(Place::new(&"policies/matrix_portreeve-mas.yaml".into(), Position { line: 14, column: 3 }));
     let edge = edge(&mut board, "mas-to-postgres");
     edge.declared = Some(Declared::Denied);
-    edge.because = "egress of matrix/portreeve-mas (policies/matrix_portreeve-mas.yaml:14:3): no rule admits it".to_owned();
+    edge.because = String::from("egress of matrix/portreeve-mas (policies/matrix_portreeve-mas.yaml:14:3): no rule admits it");
     edge.observed = Some(Class::Blocked);
     edge.reason = Some(Reason::IcmpAdminProhibited);
     edge.state = Some(State::Violated);
     edge.finding = Some(finding.clone());
     board.findings.push(finding);
-    board.changes.insert(0, change("2026-11-23T15:24:31Z", "kubectl-edit changed NetworkPolicy matrix/portreeve-mas: spec.egress"));
+    board.changes.insert(
+        0,
+        change("2026-11-23T15:24:31Z", "kubectl-edit changed NetworkPolicy matrix/portreeve-mas: spec.egress"),
+    );
     board
 }
 
@@ -88,7 +93,7 @@ pub fn mixed() -> Board {
     let smtp = edge(&mut board, "mas-to-smtp");
     (smtp.declared, smtp.observed) = (Some(Declared::Unknown), Some(Class::Unknown));
     (smtp.reason, smtp.state) = (Some(Reason::ConnectTimeout), Some(State::Unknown));
-    smtp.needs = "No control proves that smtp.example.org listens, so silence says nothing.".to_owned();
+    smtp.needs = String::from("No control proves that smtp.example.org listens, so silence says nothing.");
     board.findings = vec![open, down, wide];
     board.notes.push("mas.enabled is false in the guide's values, which changes nothing here".to_owned());
     board
