@@ -15,6 +15,8 @@ mod tls;
 mod traefik;
 
 #[cfg(test)]
+mod probed;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -254,4 +254,12 @@ mod tests {
         assert_eq!(text("/spec/peers/smtp/service").as_deref(), Some("mail/smtp"));
         assert_eq!(text("/spec/mode").as_deref(), Some("Enforce"));
     }
+
+    #[test]
+    fn the_matrix_follows_the_published_guide_values() {
+        let guide = include_str!("../../policies/guide-values.yaml");
+        let (_, block) = guide.split_once("\nmas:").unwrap();
+        let (_, ours) = TRAFFIC_MATRIX.split_once("\n      mas:").unwrap();
+        assert_eq!(ours.replace("\n      ", "\n").trim_end(), block.trim_end());
+    }
 }

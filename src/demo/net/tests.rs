@@ -1,5 +1,6 @@
 //! Every transition of a gate, seen by plain clients.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
@@ -229,8 +230,10 @@ async fn a_taken_port_is_named() {
 async fn transitions_are_quick_and_leave_no_socket_behind() {
     let claim = LabClaim::first_free().unwrap();
     let mut net = Net::new(claim.lab());
-    // A port of its own: on 8080 of this lab, clients of an earlier test may still be in TIME_WAIT.
-    net.add(Route { port: 8099, ..route(Protocol::Tcp) }, Arc::new(Echo)).await.unwrap();
+    let route = Route { port: 8099, ..route(Protocol::Tcp) };
+    // Whatever earlier tests left in TIME_WAIT is theirs.
+    let before = sockets_at(route.address(claim.lab()));
+    net.add(route, Arc::new(Echo)).await.unwrap();
     let gate = only(&net);
     let mut durations = Vec::new();
     for _ in 0..50 {
@@ -243,20 +246,28 @@ async fn transitions_are_quick_and_leave_no_socket_behind() {
     // The median, since a busy machine may stall any one; a transition that waits for the network would slow them all.
     durations.sort();
     assert!(durations[100] < Duration::from_millis(100), "{:?}", durations[100]);
-    // One listener; no filler, no connection, no TIME_WAIT. `/proc/net/tcp` writes addresses in the machine's byte order.
-    let SocketAddr::V4(address) = gate.address() else { panic!("the demo is IPv4") };
-    let ours = format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port());
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let left: Vec<_> = table.lines().filter(|line| line.contains(&ours)).collect();
-    assert!(matches!(left.as_slice(), [one] if one.contains(" 0A ")), "{left:#?}");
+    // One listener; no filler, no connection, no TIME_WAIT.
+    let after = sockets_at(gate.address());
+    let left: Vec<_> = after.difference(&before).collect();
+    assert!(matches!(left.as_slice(), [one] if one.ends_with(" 0A")), "{left:#?}");
     net.close().await;
+}
+
+/// Both ends and the state (0A: listening) of every TCP socket that has this end.
+fn sockets_at(address: SocketAddr) -> BTreeSet<String> {
+    let SocketAddr::V4(address) = address else { panic!("the demo is IPv4") };
+    // The table writes addresses in the machine's byte order.
+    let end = format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let columns = table.lines().map(|line| line.split_whitespace().skip(1).take(3).collect::<Vec<_>>().join(" "));
+    columns.filter(|socket| socket.contains(&end)).collect()
 }
 
 #[test]
 fn addresses_lead_to_the_same_pod_by_a_route_of_each_source() {
     let net = Net::new(Lab(7));
     let real = SocketAddr::from((LabPod::Mas.address(Lab(7)), 8080));
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for source in Source::ALL {
         let address = net.translate(source, real);
         assert_eq!(net.real(address.ip()), Some(LabPod::Mas));
