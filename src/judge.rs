@@ -1,10 +1,12 @@
 //! Three facts about an edge → its state and who is at fault. Pure and total.
 
 mod attempt;
+pub mod audit;
 mod findings;
 mod reason;
 mod report;
 mod verdict;
+pub mod verify;
 
 pub use attempt::{Attempt, Phases};
 pub use findings::{Code, Finding, Severity};
