@@ -1,11 +1,13 @@
 //! Three facts about an edge → its state and who is at fault. Pure and total.
 
 mod attempt;
+pub mod audit;
 mod findings;
 mod join;
 mod reason;
 mod report;
 mod verdict;
+pub mod verify;
 
 pub use attempt::{Attempt, Phases};
 pub use findings::{Code, Finding, Severity};

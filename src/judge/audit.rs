@@ -22,10 +22,11 @@ pub(crate) use reach::{Pair, Reach, Side};
 
 use self::view::View;
 use super::{Code, Declared, EdgeReport, Finding};
-use crate::matrix::{Exchange, Expect, Party, PeerKind, Resolution, ResolvedEdge, Subject};
+use crate::matrix::{Exchange, Expect, Party, Peer, PeerKind, Resolution, ResolvedEdge, Subject};
 use crate::policy::render::{self, RenderName};
-use crate::policy::{Answer, Direction, Engine, PolicySet, SideAnswer};
-use crate::world::{PodId, World};
+use crate::policy::{Answer, Direction, End, Engine, PolicySet, SideAnswer};
+use crate::world::labels::matches_all;
+use crate::world::{Labels, PodId, Protocol, World};
 
 /// What an audit found.
 #[derive(Debug, Clone, Serialize)]
@@ -68,7 +69,7 @@ pub fn audit(
     engine: &Engine<'_>,
     name: &RenderName,
 ) -> Audit {
-    let nobody = Subject { namespace: name.namespace.clone(), selector: crate::world::Labels::new(), pods: Vec::new() };
+    let nobody = Subject { namespace: name.namespace.clone(), selector: Labels::new(), pods: Vec::new() };
     let subject = intended.subject.as_ref().unwrap_or(&nobody);
     let view = View { intended, subject, name, world, policies, engine };
     let reach = Reach::new(world, engine);
@@ -90,27 +91,294 @@ pub fn audit(
     Audit { edges, findings, coverage: coverage(&view) }
 }
 
-/// The pairs that allow edges name: `any-pod` in a forbidden edge means everybody else.
-struct Listed(HashSet<(PodId, PodId, u16)>);
+/// What allow edges name: `any-pod` and `world` in a forbidden edge mean everybody else.
+struct Listed {
+    pairs: HashSet<(PodId, PodId, u16, Protocol)>,
+    sources: Vec<(Addresses, u16, Protocol)>,
+    targets: Vec<(Addresses, u16, Protocol)>,
+}
 
 impl Listed {
     fn of(view: &View<'_>) -> Self {
-        let mut pairs = HashSet::new();
+        let mut listed = Self { pairs: HashSet::new(), sources: Vec::new(), targets: Vec::new() };
         for edge in view.allowed() {
+            let protocol = edge.edge.protocol;
             for to in &edge.to {
-                for (source, target) in edge.from.iter().flat_map(pods).flat_map(|a| pods(to).map(move |b| (a, b))) {
-                    pairs.extend(to.ports.iter().map(|port| (source, target, *port)));
+                for port in to.ports.iter().copied() {
+                    listed.targets.extend(range(to).map(|range| (range, port, protocol)));
+                    for from in &edge.from {
+                        listed.sources.extend(range(from).map(|range| (range, port, protocol)));
+                        for source in pods(from) {
+                            listed.pairs.extend(pods(to).map(|target| (source, target, port, protocol)));
+                        }
+                    }
                 }
             }
         }
-        Self(pairs)
+        listed
+    }
+
+    /// A side of a forbidden edge without the addresses that allow edges name.
+    fn without(side: Side, named: &[(Addresses, u16, Protocol)], port: u16, protocol: Protocol) -> Side {
+        let Side::Range(range) = side else { return side };
+        let same = named.iter().filter(|(_, p, q)| (*p, *q) == (port, protocol));
+        Side::Range(same.fold(range, |left, (named, ..)| left.minus(named)))
     }
 }
 
-fn pods(peer: &crate::matrix::Peer) -> impl Iterator<Item = PodId> {
+fn pods(peer: &Peer) -> impl Iterator<Item = PodId> {
     let pods = match &peer.kind {
         PeerKind::Pods { pods, .. } => pods.as_slice(),
         PeerKind::AnyPod | PeerKind::Blocks { .. } | PeerKind::Unresolved => &[],
     };
     pods.iter().copied()
 }
+
+fn range(peer: &Peer) -> Option<Addresses> {
+    match &peer.kind {
+        PeerKind::Blocks { nets, except, .. } => Some(Addresses::of(nets, except)),
+        _ => None,
+    }
+}
+
+/// The pairs of one edge, folded: the worst, and who denies.
+struct Tally {
+    expect: Expect,
+    worst: Option<Pair>,
+    /// The first denial by the subject's own policies, and by a peer's.
+    ours: Option<Denial>,
+    theirs: Option<Denial>,
+}
+
+struct Denial {
+    direction: Direction,
+    pod: PodId,
+    answer: Answer,
+}
+
+impl Tally {
+    fn add(&mut self, view: &View<'_>, pair: Pair) {
+        if let (Declared::Denied, Some((from, to)), Some(answer)) = (pair.declared, pair.ends, &pair.answer) {
+            for (direction, end, side) in
+                [(Direction::Egress, from, &answer.egress), (Direction::Ingress, to, &answer.ingress)]
+            {
+                let (Declared::Denied, End::Pod(pod)) = (side.declared, end) else { continue };
+                let slot = if view.subject.pods.contains(&pod) { &mut self.ours } else { &mut self.theirs };
+                slot.get_or_insert_with(|| Denial { direction, pod, answer: answer.clone() });
+            }
+        }
+        let rank = |declared: Declared| match (self.expect, declared) {
+            (Expect::Allow, Declared::Allowed) | (Expect::Deny, Declared::Denied) => 0,
+            (_, Declared::Unknown) => 1,
+            (Expect::Allow, Declared::Denied) | (Expect::Deny, Declared::Allowed) => 2,
+        };
+        if self.worst.as_ref().is_none_or(|worst| rank(pair.declared) > rank(worst.declared)) {
+            self.worst = Some(pair);
+        }
+    }
+}
+
+/// Asks every pair of an edge.
+fn tally(view: &View<'_>, reach: &Reach<'_>, listed: &Listed, edge: &ResolvedEdge) -> Tally {
+    let mut tally = Tally { expect: edge.edge.expect, worst: None, ours: None, theirs: None };
+    let protocol = edge.edge.protocol;
+    let forbidden = edge.edge.expect == Expect::Deny;
+    let sources: Vec<Side> = edge.from.iter().flat_map(|peer| reach.sides(peer)).collect();
+    for to in &edge.to {
+        for target in reach.sides(to) {
+            for port in to.ports.iter().copied() {
+                for source in &sources {
+                    let mut visit = |pair: Pair| {
+                        let named = match pair.ends {
+                            Some((End::Pod(a), End::Pod(b))) => listed.pairs.contains(&(a, b, port, protocol)),
+                            _ => false,
+                        };
+                        if !(forbidden && named) {
+                            tally.add(view, pair);
+                        }
+                    };
+                    if forbidden {
+                        let source = Listed::without(source.clone(), &listed.sources, port, protocol);
+                        let target = Listed::without(target.clone(), &listed.targets, port, protocol);
+                        reach.each(&source, &target, port, protocol, &mut visit);
+                    } else {
+                        reach.each(source, &target, port, protocol, &mut visit);
+                    }
+                }
+            }
+        }
+    }
+    tally
+}
+
+/// One row of the table, and the findings of its edge, the most telling first.
+fn row(view: &View<'_>, reach: &Reach<'_>, listed: &Listed, edge: &ResolvedEdge, found: &mut Vec<Finding>) -> EdgeReport {
+    let tally = tally(view, reach, listed, edge);
+    let declared = tally.worst.as_ref().map_or(Declared::Unknown, |worst| worst.declared);
+    let because = match &tally.worst {
+        Some(worst) => worst.because(),
+        None => format!("unknown: {}", nothing_asked(edge)),
+    };
+    match edge.edge.expect {
+        Expect::Allow => {
+            found.extend(tally.ours.iter().map(|denial| ours(view, edge, denial)));
+            if let Some(denial) = &tally.theirs {
+                found.push(theirs(view, edge, denial));
+                found.extend(lint::peer_selectors(view, edge, denial.direction, &denial.answer));
+            }
+        }
+        Expect::Deny if declared == Declared::Allowed => {
+            found.extend(tally.worst.as_ref().map(|worst| forbidden_open(edge, worst)));
+        }
+        Expect::Deny => {}
+    }
+    found.extend(lint::host_network(view, edge));
+    let needs = if declared == Declared::Unknown { because.clone() } else { String::new() };
+    report(edge, declared, because, needs, found.first().cloned())
+}
+
+fn nothing_asked(edge: &ResolvedEdge) -> &'static str {
+    if edge.from.is_empty() {
+        "no source says who opens it"
+    } else if edge.to.is_empty() {
+        "no source says where it goes"
+    } else if edge.to.iter().all(|to| to.ports.is_empty()) {
+        "its pod port is not known"
+    } else {
+        "there is no pair to ask"
+    }
+}
+
+fn report(edge: &ResolvedEdge, declared: Declared, because: String, needs: String, finding: Option<Finding>) -> EdgeReport {
+    let inner = &edge.edge;
+    let words = |parties: Vec<String>| parties.join(", ");
+    let mut pod_ports: Vec<u16> = edge.to.iter().flat_map(|to| to.ports.iter().copied()).collect();
+    pod_ports.sort_unstable();
+    pod_ports.dedup();
+    let provenance = inner.provenance.iter().map(|source| {
+        let place = source.place.as_ref().map(|place| format!("{place} ")).unwrap_or_default();
+        format!("{place}{}: {}", source.section, source.says)
+    });
+    EdgeReport {
+        name: inner.name.clone(),
+        from: words(inner.from.iter().map(Party::to_string).collect()),
+        to: words(inner.to.iter().map(|target| target.party.to_string()).collect()),
+        protocol: inner.protocol.as_str(),
+        pod_ports,
+        service_port: edge.to.iter().find_map(|to| to.service.as_ref().map(|(_, port)| *port)),
+        needs,
+        expect: inner.expect,
+        tier: inner.tier,
+        breaks: inner.breaks.clone(),
+        provenance: provenance.collect(),
+        declared: Some(declared),
+        because,
+        observed: None,
+        reason: None,
+        state: None,
+        finding,
+    }
+}
+
+/// The policies of the subject deny what is needed.
+fn ours(view: &View<'_>, edge: &ResolvedEdge, denial: &Denial) -> Finding {
+    let named = lint::service_port(view, edge, denial.direction);
+    let named = named.or_else(|| lint::dns_without_tcp(view, edge, &denial.answer));
+    named.unwrap_or_else(|| {
+        let fix = |policy: &str| match render::fragment(view.subject, edge, denial.direction) {
+            Some(yaml) => format!("add to the spec of {policy}:\n{yaml}"),
+            None => format!("add a rule for it to {policy}"),
+        };
+        denied(Code::PolicyBlocks, edge, denial, fix)
+    })
+}
+
+/// The policies of a peer deny what is needed.
+fn theirs(view: &View<'_>, edge: &ResolvedEdge, denial: &Denial) -> Finding {
+    if let Some(named) = lint::service_port(view, edge, denial.direction) {
+        return named;
+    }
+    let subject_is_in = edge.from.iter().chain(&edge.to).any(|peer| render::covers(peer, view.subject));
+    let code = if subject_is_in { Code::PeerSideMissing } else { Code::PolicyBlocks };
+    let pod = view.world.pod(denial.pod);
+    let fix = |_: &str| {
+        let proposals = render::proposals(view.subject, edge, view.name);
+        let fitting = proposals.into_iter().find(|proposal| {
+            proposal.direction == denial.direction
+                && proposal.namespace == pod.name.namespace
+                && matches_all(&proposal.selector, &pod.labels)
+        });
+        match fitting {
+            Some(proposal) => format!("propose this to the owner of {}:\n{}", proposal.peer, proposal.yaml),
+            None => format!("let a policy of {} allow it", pod.name.namespace),
+        }
+    };
+    denied(code, edge, denial, fix)
+}
+
+fn denied(code: Code, edge: &ResolvedEdge, denial: &Denial, fix: impl Fn(&str) -> String) -> Finding {
+    let side = side(&denial.answer, denial.direction);
+    let nearest = side.nearest.as_ref().map(|miss| (&miss.rule.policy.name, &miss.rule.place));
+    let blamed = nearest.or_else(|| side.isolated_by.first().map(|policy| (&policy.name, &policy.place)));
+    let message = format!("`{}` is {}", edge.edge.name, denial.answer.sentence());
+    let object = blamed.map_or_else(|| edge.edge.name.clone(), |(name, _)| format!("NetworkPolicy/{name}"));
+    let fix = fix(&object);
+    let mut finding = Finding::new(code, object, message, fix).on(&edge.edge.name);
+    finding.place = blamed.map(|(_, place)| place.clone());
+    finding
+}
+
+fn side(answer: &Answer, direction: Direction) -> &SideAnswer {
+    match direction {
+        Direction::Ingress => &answer.ingress,
+        Direction::Egress => &answer.egress,
+    }
+}
+
+/// The policies admit what is forbidden: the rule that does, or the lack of any policy.
+fn forbidden_open(edge: &ResolvedEdge, pair: &Pair) -> Finding {
+    let rule = pair.answer.as_ref().and_then(|a| a.ingress.decided_by.as_ref().or(a.egress.decided_by.as_ref()));
+    let message = format!("`{}` is forbidden, and the policies admit it ({})", edge.edge.name, pair.because());
+    match rule {
+        Some(rule) => {
+            let fix = format!("take it out of {}[{}] of {}", rule.direction, rule.index, rule.policy.name);
+            let object = format!("NetworkPolicy/{}", rule.policy.name);
+            Finding::new(Code::ForbiddenOpen, object, message, fix).at(rule.place.clone()).on(&edge.edge.name)
+        }
+        None => {
+            let fix = "no policy isolates these pods: `portreeve render` writes one";
+            let mut finding = Finding::new(Code::ForbiddenOpen, edge.edge.name.as_str(), message, fix).on(&edge.edge.name);
+            finding.place = edge.edge.provenance.iter().find_map(|source| source.place.clone());
+            finding
+        }
+    }
+}
+
+/// Worst first; causes before what follows from them; the same findings always in the same order, and once.
+fn ordered(mut found: Vec<Finding>, intended: &Resolution) -> Vec<Finding> {
+    let rank = |finding: &Finding| {
+        let index = intended.edges.iter().position(|edge| finding.edge.as_deref() == Some(edge.edge.name.as_str()));
+        let edge = index.and_then(|index| intended.edges.get(index));
+        let is_dns = edge.is_some_and(|edge| matches!(edge.edge.exchange, Exchange::DnsUdp | Exchange::DnsTcp));
+        let tier = edge.map_or(u8::MAX, |edge| edge.edge.tier);
+        (Reverse(finding.code.severity()), !is_dns, tier, index.unwrap_or(usize::MAX))
+    };
+    found.sort_by_cached_key(|finding| (rank(finding), finding.code, finding.place.clone(), finding.clone()));
+    found.dedup();
+    found
+}
+
+fn coverage(view: &View<'_>) -> Coverage {
+    Coverage {
+        policies: view.policies.policies.len(),
+        subject_policies: view.subject_policies().count(),
+        subject_pods: view.subject.pods.len(),
+        pods: view.world.pods.len(),
+        namespaces: view.world.namespaces.len(),
+        not_evaluated: view.policies.unmodelled.iter().map(|policy| policy.object.clone()).collect(),
+        not_covered: view.world.not_covered.iter().map(|gap| format!("{}: {}", gap.object, gap.why)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

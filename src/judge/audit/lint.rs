@@ -4,7 +4,7 @@ use super::view::View;
 use super::wider::rule_ports;
 use crate::judge::{Code, Declared, Finding};
 use crate::matrix::{Exchange, Peer, PeerKind, ResolvedEdge};
-use crate::policy::{Answer, Direction, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, Ports, Rule};
+use crate::policy::{Answer, Direction, End, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, Ports, Rule};
 use crate::source::Place;
 use crate::world::labels::{NAMESPACE_NAME, Selector};
 use crate::world::{Phase, Pod, PodId};
@@ -87,7 +87,6 @@ pub(super) fn dns_without_tcp(view: &View<'_>, edge: &ResolvedEdge, denied: &Ans
         targets.flat_map(move |(to, ports)| ports.iter().map(move |port| (*from, to, *port)))
     });
     let rule = answers.find_map(|(from, to, port)| {
-        use crate::policy::End;
         let answer = view.engine.verdict(End::Pod(from), End::Pod(to), port, udp.edge.protocol);
         let side = answer.egress;
         (side.declared == Declared::Allowed).then_some(side.decided_by).flatten()

@@ -30,6 +30,8 @@ pub(crate) struct Pair {
     pub(crate) declared: Declared,
     /// Families, or parts of a range, have different verdicts.
     pub(crate) mixed: bool,
+    /// Who was asked about.
+    pub(crate) ends: Option<(End, End)>,
     /// The answer that decides; `None` when the engine was not asked.
     pub(crate) answer: Option<Answer>,
     note: Option<String>,
@@ -37,7 +39,7 @@ pub(crate) struct Pair {
 
 impl Pair {
     fn unknown(note: impl Into<String>) -> Self {
-        Self { declared: Declared::Unknown, mixed: false, answer: None, note: Some(note.into()) }
+        Self { declared: Declared::Unknown, mixed: false, ends: None, answer: None, note: Some(note.into()) }
     }
 
     /// Why, in one sentence.
@@ -95,7 +97,7 @@ impl<'r> Reach<'r> {
     pub(crate) fn each(&self, from: &Side, to: &Side, port: u16, protocol: Protocol, visit: &mut dyn FnMut(Pair)) {
         let ask = |from: End, to: End| {
             let answer = self.engine.verdict(from, to, port, protocol);
-            Pair { declared: answer.declared, mixed: answer.is_mixed(), answer: Some(answer), note: None }
+            Pair { declared: answer.declared, mixed: answer.is_mixed(), ends: Some((from, to)), answer: Some(answer), note: None }
         };
         match (from, to) {
             (Side::Unknown(why), _) | (_, Side::Unknown(why)) => visit(Pair::unknown(why)),

@@ -38,12 +38,13 @@ fn open(view: &View<'_>, direction: Direction) -> Option<Finding> {
         .filter(|pod| !view.subject_policies().any(|policy| policy.selects(pod) && policy.rules(direction).is_some()))
         .collect();
     let first = open.first()?;
-    let (verb, fix) = match direction {
-        Direction::Ingress => ("reach", "`portreeve render` writes the policy that admits the edges only"),
-        Direction::Egress => ("be reached by", "`portreeve render` writes the policy that admits the edges only"),
+    let who = match direction {
+        Direction::Ingress => "anybody may open connections to it",
+        Direction::Egress => "it may open connections to anybody",
     };
+    let fix = "`portreeve render` writes the policy that admits the edges and nothing else";
     let others = if open.len() > 1 { format!(" and {} more", open.len() - 1) } else { String::new() };
-    let message = format!("no policy isolates {}{others} for {direction}: anybody may {verb} it on every port", first.name);
+    let message = format!("no policy isolates {}{others} for {direction}: {who}, on every port", first.name);
     Some(Finding::new(Code::WiderThanIntended, format!("Pod/{}", first.name), message, fix).at(first.place.clone()))
 }
 
@@ -116,9 +117,9 @@ impl Check<'_> {
                 let strangers = if pods.matches(&Labels::new()) { self.strangers(namespaces) } else { Strangers::default() };
                 let mut ports = strangers.ports;
                 let mut hit: Vec<String> = Vec::new();
-                for pod in self.view.plain_pods() {
+                for (id, pod) in self.view.plain_pods() {
                     let inside = self.selects_namespace(namespaces, &pod.name.namespace) && pods.matches(&pod.labels);
-                    if inside && !self.view.is_all_of_subject(pod) {
+                    if inside && !self.view.is_lone_subject(id) {
                         let surplus = self.ports_with(Some(pod)).minus(&self.needed.ports(&pod.name.namespace, &pod.labels));
                         if !surplus.is_empty() {
                             ports = ports.union(&surplus);
