@@ -28,9 +28,9 @@ use tokio::task::JoinSet;
 
 use crate::serve::{self, Action, Actions, Controls, How, Role, Shared, Surface};
 use chain::Chain;
+use net::LabClaim;
 use peers::Peers;
 use workbench::Workbench;
-use world::Lab;
 
 /// The port of the page; the next free one is taken if it is in use.
 pub const PAGE_PORT: u16 = 9692;
@@ -38,8 +38,6 @@ pub const PAGE_PORT: u16 = 9692;
 pub const METRICS_PORT: u16 = 9690;
 /// Ports that are tried after the first.
 const PORT_TRIES: u16 = 40;
-/// Labs that are tried: each demo on a machine needs addresses of its own.
-const LABS: u8 = 16;
 /// From the start of one round to the start of the next.
 const ROUND: Duration = Duration::from_secs(3);
 
@@ -75,9 +73,16 @@ pub struct Addresses {
 type Order = (Action, oneshot::Sender<Result<String, String>>);
 
 /// Runs the demo until `shutdown` turns true or the rounds are over. `started` is called once everything listens.
-pub async fn run(options: Options, started: impl FnOnce(&Addresses), mut shutdown: watch::Receiver<bool>) -> anyhow::Result<Arc<Shared>> {
-    let peers = start_peers().await?;
-    let workbench = Workbench::create(options.folder.as_deref(), peers.net().lab()).context("the working copy cannot be written")?;
+pub async fn run(
+    options: Options,
+    started: impl FnOnce(&Addresses),
+    mut shutdown: watch::Receiver<bool>,
+) -> anyhow::Result<Arc<Shared>> {
+    // Each demo on a machine has addresses of its own, for as long as the claim lives.
+    let claim = LabClaim::first_free().context("no loopback addresses are left for the demo's peers")?;
+    let peers = Peers::start(claim.lab()).await?;
+    let workbench = Workbench::create(options.folder.as_deref(), peers.net().lab())
+        .context("the working copy cannot be written")?;
     let shared = Arc::new(Shared::new(Role::Both));
     let page = listen(options.page_port).await?;
     let metrics = listen(options.metrics_port).await?;
@@ -119,7 +124,7 @@ pub async fn run(options: Options, started: impl FnOnce(&Addresses), mut shutdow
             _ = ticks.tick() => {
                 tokio::select! {
                     biased;
-                    _ = shutdown.wait_for(|stop| *stop) => break,
+                    () = stopped(shutdown.clone()) => break,
                     () = chain.round() => {}
                 }
                 desk.show(chain.controls());
@@ -140,20 +145,6 @@ pub async fn run(options: Options, started: impl FnOnce(&Addresses), mut shutdow
 async fn stopped(mut shutdown: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is an end as well.
     let _ = shutdown.wait_for(|stop| *stop).await;
-}
-
-/// Starts the peers in the first lab whose addresses are free.
-async fn start_peers() -> anyhow::Result<Peers> {
-    for lab in 0..LABS - 1 {
-        match Peers::start(Lab(lab)).await {
-            Ok(peers) => return Ok(peers),
-            Err(peers::PeersError::Net(net::NetError::PortTaken { address, pod })) => {
-                tracing::debug!(%address, %pod, "in use, trying the next lab");
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Peers::start(Lab(LABS - 1)).await.context("no loopback addresses are left for the demo's peers")
 }
 
 /// Listens on loopback, on this port or one of the next.

@@ -2,6 +2,8 @@
 //!
 //! The only way from the file system to [`world`](crate::world): trees are handed on as they are read and never pile up.
 
+pub mod inputs;
+
 use std::path::{Path, PathBuf};
 
 use crate::source::files::{self, MAX_MANIFEST_BYTES};

@@ -4,8 +4,8 @@
 //! What bytes mean is decided in functions over byte slices; the drivers around them only wait, read and write.
 
 mod connect;
-mod dial;
 mod der;
+mod dial;
 mod dns;
 mod failure;
 mod http;

@@ -92,7 +92,12 @@ fn the_guide_verbatim_gives_all_eight_edges() {
         assert!(provenance.starts_with("policies/guide-values.yaml:"), "{name}: {provenance}");
         assert!(provenance.contains("guide"), "{name}: {provenance}");
         let port = &edge["podPort"];
-        assert!(port.is_u64() || !edge["podPorts"].as_array().unwrap().is_empty() || !edge["needs"].as_str().unwrap().is_empty(), "{name}: neither port nor what is needed");
+        assert!(
+            port.is_u64()
+                || !edge["podPorts"].as_array().unwrap().is_empty()
+                || !edge["needs"].as_str().unwrap().is_empty(),
+            "{name}: neither port nor what is needed"
+        );
     }
     assert!(matrix["notes"].to_string().contains("enabled"), "{}", matrix["notes"]);
 }
@@ -125,9 +130,15 @@ fn the_policies_folder_is_current() {
     let (out, _) = expect(0, &["render", "--check", "policies/"]);
     assert!(out.contains("as rendered"), "{out}");
     let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(GUIDE)).unwrap();
-    let matrix = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/traffic-matrix.yaml")).unwrap();
-    let squash = |text: &str| text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).collect::<Vec<_>>().join("\n");
-    assert!(squash(&matrix).ends_with(&squash(&guide)), "policies/traffic-matrix.yaml does not hold the guide's values");
+    let matrix =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/traffic-matrix.yaml")).unwrap();
+    let squash = |text: &str| {
+        text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).collect::<Vec<_>>().join("\n")
+    };
+    assert!(
+        squash(&matrix).ends_with(&squash(&guide)),
+        "policies/traffic-matrix.yaml does not hold the guide's values"
+    );
 }
 
 #[test]
@@ -154,7 +165,12 @@ fn the_rendered_policy_audits_clean_and_each_mistake_is_named() {
     let rendered = folder.path().join("rendered");
     let rendered_path = rendered.to_str().unwrap();
     expect(0, &["render", "--guide", GUIDE, "--manifests", WORLD, "--counterparts", "--out", rendered_path]);
-    let args = |policies: &str| vec!["audit", "--guide", GUIDE, "--manifests", WORLD, "--manifests", policies, "-o", "json"].into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let args = |policies: &str| {
+        vec!["audit", "--guide", GUIDE, "--manifests", WORLD, "--manifests", policies, "-o", "json"]
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     let audit = |code: i32, policies: &str| {
         let args = args(policies);
         expect_json(code, &args.iter().map(String::as_str).collect::<Vec<_>>())
@@ -204,14 +220,19 @@ fn audit_speaks_the_languages_of_ci() {
 #[test]
 fn assertions_hold_or_say_why_not() {
     let folder = Folder::new();
-    let fine = folder.file("fine.yaml", "- {from: subject, to: postgres/svc/matrix-db-rw, port: 5432, expect: allow}\n");
+    let fine =
+        folder.file("fine.yaml", "- {from: subject, to: postgres/svc/matrix-db-rw, port: 5432, expect: allow}\n");
     let wrong = folder.file("wrong.yaml", "- {name: nobody reaches the database, from: any-pod, to: postgres/svc/matrix-db-rw, port: 5432, expect: deny}\n");
     let base = ["verify", "--manifests", WORLD, "--guide", GUIDE];
     let outcome = expect_json(0, &[&base[..], &["-o", "json", &fine]].concat());
     assert_eq!(outcome["assertions"][0]["holds"], true, "{outcome:#}");
     let outcome = expect_json(1, &[&base[..], &["-o", "json", &wrong]].concat());
     let first = &outcome["assertions"][0];
-    assert_eq!((first["holds"].as_bool(), first["name"].as_str()), (Some(false), Some("nobody reaches the database")), "{outcome:#}");
+    assert_eq!(
+        (first["holds"].as_bool(), first["name"].as_str()),
+        (Some(false), Some("nobody reaches the database")),
+        "{outcome:#}"
+    );
     let typo = folder.file("typo.yaml", "- {from: subject, to: world, port: 443, expects: allow}\n");
     let (_, err) = expect(2, &[&base[..], &[&typo]].concat());
     assert!(err.contains("typo.yaml:1:") && err.contains("did you mean `expect`"), "{err}");
@@ -293,7 +314,10 @@ fn bad_input_is_told_plainly() {
     let file = |name: &str, text: &str| folder.file(name, text);
     check(&["matrix", "--guide", &file("empty.yaml", "")], &["empty.yaml", "is empty"]);
     check(&["matrix", "--guide", &file("tab.yaml", "mas:\n\tservice: 1\n")], &["tab.yaml:2:1", "indent with spaces"]);
-    check(&["matrix", "--guide", &file("type.yaml", "mas:\n  service:\n    port: eighty\n")], &["type.yaml:3:11", "expected a"]);
+    check(
+        &["matrix", "--guide", &file("type.yaml", "mas:\n  service:\n    port: eighty\n")],
+        &["type.yaml:3:11", "expected a"],
+    );
     check(&["matrix", "--guide", &file("twice.yaml", "mas: {}\nmas: {}\n")], &["twice.yaml:2:1", "stands twice"]);
     check(&["matrix", "--guide", &folder.file("binary.yaml", [0xff, 0xfe, 0, 1])], &["binary.yaml", "not UTF-8"]);
     check(&["matrix", "--guide", &folder.file("nul.yaml", b"mas: \0\n")], &["nul.yaml", "NUL"]);
@@ -340,8 +364,10 @@ fn a_broken_manifest_is_reported_and_the_others_count() {
 #[test]
 fn manifests_may_come_from_standard_input() {
     let world: Vec<u8> = {
-        let mut files: Vec<PathBuf> =
-            fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(WORLD)).unwrap().map(|e| e.unwrap().path()).collect();
+        let mut files: Vec<PathBuf> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(WORLD))
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .collect();
         files.sort();
         files.iter().flat_map(|f| [fs::read(f).unwrap(), b"\n---\n".to_vec()].concat()).collect()
     };
@@ -363,7 +389,9 @@ fn accepted_findings_pass_until_their_date() {
     let codes: std::collections::BTreeSet<&str> =
         audit["findings"].as_array().unwrap().iter().map(|f| f["code"].as_str().unwrap()).collect();
     assert!(!codes.is_empty(), "the bare world must have findings for this test");
-    let list = |until: &str| -> String { codes.iter().map(|c| format!("- {{finding: {c}, reason: known, until: {until}}}\n")).collect() };
+    let list = |until: &str| -> String {
+        codes.iter().map(|c| format!("- {{finding: {c}, reason: known, until: {until}}}\n")).collect()
+    };
     let accepted = folder.file("accepted.yaml", list("2999-01-01"));
     let audit = expect_json(0, &[&base[..], &["--allow-unknown", "--accept", &accepted]].concat());
     assert_eq!(audit["findings"].as_array().unwrap().len(), 0);

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use crate::load::inputs::{self, Inputs, IntentPaths};
+use crate::matrix::Intent;
+use crate::matrix::derive::derive;
 
 /// Where the intent comes from.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -39,4 +41,10 @@ pub(super) struct WorldArgs {
 pub(super) fn read(intent: &IntentArgs, world: &WorldArgs) -> anyhow::Result<Inputs> {
     let IntentArgs { guide, mas_config, matrix } = intent.clone();
     inputs::read(&IntentPaths { guide, mas_config, matrix }, &world.manifests)
+}
+
+/// Derives the edges of what the arguments name, without a world.
+pub(super) fn intent(intent: &IntentArgs) -> anyhow::Result<Intent> {
+    let IntentArgs { guide, mas_config, matrix } = intent.clone();
+    Ok(derive(&inputs::sources(&IntentPaths { guide, mas_config, matrix }, &mut Vec::new())?))
 }

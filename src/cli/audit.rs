@@ -99,14 +99,22 @@ fn text(rows: &[EdgeReport], split: &Split, inputs: &Inputs, style: Style) -> St
     let mut out = table.render(style, |index, column, cell| match (column, rows[index].declared) {
         (0, _) => style.bold(cell),
         (3, Some(declared)) => {
-            let fits = matches!((rows[index].expect, declared), (Expect::Allow, Declared::Allowed) | (Expect::Deny, Declared::Denied));
+            let fits = matches!(
+                (rows[index].expect, declared),
+                (Expect::Allow, Declared::Allowed) | (Expect::Deny, Declared::Denied)
+            );
             style.declared(fits, declared, cell)
         }
         _ => cell.to_owned(),
     });
     for (title, findings) in [("", &split.open), ("accepted:", &split.accepted)] {
         if !findings.is_empty() {
-            let _ = writeln!(out, "\n{title}{}{}", if title.is_empty() { "" } else { "\n" }, output::findings(findings, style).trim_end());
+            let _ = writeln!(
+                out,
+                "\n{title}{}{}",
+                if title.is_empty() { "" } else { "\n" },
+                output::findings(findings, style).trim_end()
+            );
         }
     }
     let c = &inputs.coverage;
@@ -120,9 +128,11 @@ fn text(rows: &[EdgeReport], split: &Split, inputs: &Inputs, style: Style) -> St
 
 /// One case an edge, then one for each finding that belongs to no edge.
 fn junit(rows: &[EdgeReport], findings: &[Finding]) -> String {
-    let say = |finding: &Finding| format!("{}: {}: {} Fix: {}", finding.code, finding.object, finding.message, finding.fix);
+    let say =
+        |finding: &Finding| format!("{}: {}: {} Fix: {}", finding.code, finding.object, finding.message, finding.fix);
     let of_edge = |name: &str| -> Vec<String> {
-        let mine = |finding: &&Finding| finding.edge.as_deref() == Some(name) && finding.code.severity() > Severity::Note;
+        let mine =
+            |finding: &&Finding| finding.edge.as_deref() == Some(name) && finding.code.severity() > Severity::Note;
         findings.iter().filter(mine).map(say).collect()
     };
     let mut cases: Vec<Case> = rows
@@ -133,6 +143,9 @@ fn junit(rows: &[EdgeReport], findings: &[Finding]) -> String {
         })
         .collect();
     let others = findings.iter().filter(|finding| finding.edge.is_none() && finding.code.severity() > Severity::Note);
-    cases.extend(others.map(|finding| Case { name: format!("{} {}", finding.code, finding.object), failure: Some(say(finding)) }));
+    cases.extend(
+        others
+            .map(|finding| Case { name: format!("{} {}", finding.code, finding.object), failure: Some(say(finding)) }),
+    );
     formats::junit("portreeve audit", &cases)
 }

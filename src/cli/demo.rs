@@ -58,8 +58,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<Done> {
         .with_writer(std::io::stderr)
         .init();
     // What must not work is broken by opening it.
-    let by_default = |edge: &str| if edge == "stranger-to-mas" || edge == "mas-to-stranger" { How::Open } else { How::Policy };
-    let breaks = args.breaks.into_iter().map(|(edge, how)| (edge.clone(), how.unwrap_or_else(|| by_default(&edge)))).collect();
+    let by_default =
+        |edge: &str| if edge == "stranger-to-mas" || edge == "mas-to-stranger" { How::Open } else { How::Policy };
+    let breaks =
+        args.breaks.into_iter().map(|(edge, how)| (edge.clone(), how.unwrap_or_else(|| by_default(&edge)))).collect();
     let options = Options {
         page_port: args.port,
         metrics_port: args.metrics_port,

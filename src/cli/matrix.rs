@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::args::{self, IntentArgs, WorldArgs};
 use super::output::{self, Format, Style, Table};
 use super::{Done, Exit};
-use crate::load::inputs::Inputs;
 use crate::judge::{Code, EdgeReport, Finding, Severity};
+use crate::load::inputs::Inputs;
 use crate::matrix::Expect;
 
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,9 @@ struct MatrixJson<'a> {
 pub(super) fn rows(inputs: &Inputs) -> Vec<EdgeReport> {
     let mut rows: Vec<EdgeReport> = inputs.resolution.edges.iter().map(EdgeReport::intended).collect();
     for row in &mut rows {
-        let missing = |f: &&Finding| f.edge.as_deref() == Some(&row.name) && matches!(f.code, Code::PeerUnknown | Code::ReferenceBroken);
+        let missing = |f: &&Finding| {
+            f.edge.as_deref() == Some(&row.name) && matches!(f.code, Code::PeerUnknown | Code::ReferenceBroken)
+        };
         row.needs = inputs.findings.iter().find(missing).map_or(String::new(), |finding| finding.fix.clone());
     }
     rows

@@ -29,8 +29,10 @@ use crate::source::files::{self, MAX_CONFIG_BYTES};
 const AT_ONCE: usize = 16;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Without names, the connections that MAS opens are probed, and synapse-to-mas by asking Synapse. \
-    Connections that others open (traefik-to-mas) and forbidden ones say something only from their own source: name them to probe them from here.")]
+#[command(
+    after_help = "Without names, the connections that MAS opens are probed, and synapse-to-mas by asking Synapse. \
+    Connections that others open (traefik-to-mas) and forbidden ones say something only from their own source: name them to probe them from here."
+)]
 pub(super) struct Args {
     /// Only these edges
     #[arg(value_name = "EDGE")]
@@ -78,7 +80,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<Done> {
         anyhow::ensure!(known, "there is no edge `{name}`; there are {}", names());
     }
     let roots = match &args.ca {
-        Some(path) => roots_from_pem(files::read(path, MAX_CONFIG_BYTES)?.text.as_bytes()).context("--ca cannot be used")?,
+        Some(path) => {
+            roots_from_pem(files::read(path, MAX_CONFIG_BYTES)?.text.as_bytes()).context("--ca cannot be used")?
+        }
         None => Vec::new(),
     };
     let round = Round {
@@ -94,7 +98,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<Done> {
     }
     let board = runtime.block_on(round.run(None));
     let text = match args.output {
-        Format::Json => output::json(&ProbeJson { edges: &board.edges, probes: &board.probes, findings: &board.findings })?,
+        Format::Json => {
+            output::json(&ProbeJson { edges: &board.edges, probes: &board.probes, findings: &board.findings })?
+        }
         Format::Text => text(&board, Style::detect()),
     };
     let fails = |edge: &EdgeReport| match edge.state {
@@ -108,11 +114,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<Done> {
 
 fn resolv_conf(args: &Args) -> anyhow::Result<ResolvConf> {
     if args.nameserver.is_empty() {
-        let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        return Ok(ResolvConf::parse(&text));
+        return ResolvConf::system().context("/etc/resolv.conf cannot be read: name the servers with --nameserver");
     }
-    let servers: String = args.nameserver.iter().map(|server| format!("nameserver {server}\n")).collect();
-    Ok(ResolvConf::parse(&servers))
+    Ok(ResolvConf::servers(args.nameserver.iter().map(|server| SocketAddr::new(*server, 53)).collect()))
 }
 
 #[derive(Serialize)]
@@ -156,7 +160,8 @@ impl Round {
         let findings = join(&mut rows, &observed, &audited, Mode::Enforce);
         rows.retain(|row| observed.contains_key(&row.name));
         if let Some(shared) = shared {
-            rows.iter().for_each(|row| row.state.iter().for_each(|state| shared.metrics.verdict(&matrix, &row.name, *state)));
+            rows.iter()
+                .for_each(|row| row.state.iter().for_each(|state| shared.metrics.verdict(&matrix, &row.name, *state)));
         }
         let mut probes: Vec<Attempt> = observed.into_values().flat_map(|o| o.attempts).collect();
         probes.sort_by(|a, b| (&a.edge, a.address).cmp(&(&b.edge, b.address)));
@@ -187,13 +192,15 @@ impl Round {
 
     fn tasks(&self) -> Vec<Task> {
         let inputs = &self.inputs;
-        let servers = self.resolv.servers();
+        let servers = &self.resolv.nameservers;
         let mut tasks = Vec::new();
         for resolved in inputs.resolution.edges.iter().filter(|resolved| self.is_chosen(resolved)) {
             let edge = &resolved.edge;
             // Whether Synapse reaches MAS is asked at Synapse, where MAS reaches it.
             let asked = match edge.exchange {
-                Exchange::Whoami => inputs.resolution.edges.iter().find(|e| matches!(e.edge.exchange, Exchange::Synapse { .. })),
+                Exchange::Whoami => {
+                    inputs.resolution.edges.iter().find(|e| matches!(e.edge.exchange, Exchange::Synapse { .. }))
+                }
                 _ => Some(resolved),
             };
             let deadline = if edge.expect == Expect::Deny { self.deadline.max(DENY_TIMEOUT) } else { self.deadline };
@@ -221,7 +228,11 @@ impl Round {
         }
         for resolved in self.inputs.resolution.edges.iter().filter(|resolved| self.is_chosen(resolved)) {
             if !attempts.iter().any(|attempt| attempt.edge == resolved.edge.name) {
-                attempts.push(failed(&resolved.edge.name, Reason::ProberError, "no source says where it goes: see `portreeve matrix`"));
+                attempts.push(failed(
+                    &resolved.edge.name,
+                    Reason::ProberError,
+                    "no source says where it goes: see `portreeve matrix`",
+                ));
             }
         }
         attempts
@@ -229,7 +240,9 @@ impl Round {
 
     /// What one edge's probes cannot know: Ready endpoints from the manifests, and whether anything answered at all.
     fn evidence(&self, observed: &mut BTreeMap<String, Observation>) {
-        let answered = |attempt: &Attempt| !matches!(attempt.reason, Reason::ConnectTimeout | Reason::DnsTimeout | Reason::ProberError);
+        let answered = |attempt: &Attempt| {
+            !matches!(attempt.reason, Reason::ConnectTimeout | Reason::DnsTimeout | Reason::ProberError)
+        };
         let alive = observed.values().flat_map(|o| &o.attempts).any(answered);
         for resolved in &self.inputs.resolution.edges {
             let Some(observation) = observed.get_mut(&resolved.edge.name) else { continue };
@@ -280,7 +293,10 @@ async fn watch(round: &Round, interval: Duration, listen: SocketAddr) -> anyhow:
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let address = listener.local_addr()?;
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("portreeve probe: http://{address}/metrics\n").as_bytes());
+    let _ = std::io::Write::write_all(
+        &mut std::io::stderr(),
+        format!("portreeve probe: http://{address}/metrics\n").as_bytes(),
+    );
     let mut tasks = JoinSet::new();
     tasks.spawn(serve::serve(listener, Arc::clone(&shared), Surface::Metrics, None, std::future::pending()));
     let mut ticks = tokio::time::interval(interval);

@@ -8,8 +8,8 @@ use anyhow::Context;
 use super::args::{self, IntentArgs, WorldArgs};
 use super::output::{self, Style};
 use super::{Done, Exit};
-use crate::load::inputs::Inputs;
 use crate::judge::{Finding, Severity};
+use crate::load::inputs::Inputs;
 use crate::policy::render::{Counterpart, Directions, RenderName, Rendered, network_policy};
 use crate::source::files;
 
@@ -57,7 +57,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     }
     let inputs = args::read(&intent, &args.world)?;
     let name = RenderName { matrix: inputs.matrix.clone(), namespace: inputs.namespace.clone() };
-    let rendered = network_policy(&inputs.resolution, &name, Directions::Both).map_err(|finding| cannot(&inputs, &finding))?;
+    let rendered =
+        network_policy(&inputs.resolution, &name, Directions::Both).map_err(|finding| cannot(&inputs, &finding))?;
     let mut findings = inputs.findings.clone();
     findings.extend(rendered.left_out.iter().cloned());
     eprint_findings(&findings);
@@ -73,8 +74,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let text = match args.output {
         Format::Yaml => outputs.iter().map(|output| output.text.as_str()).collect::<Vec<_>>().join("---\n"),
         Format::Json => {
-            let counterparts: Vec<_> = rendered.counterparts.iter().filter(|_| args.counterparts).map(|c| &c.policy).collect();
-            output::json(&serde_json::json!({"policy": rendered.policy, "counterparts": counterparts, "findings": findings}))?
+            let counterparts: Vec<_> =
+                rendered.counterparts.iter().filter(|_| args.counterparts).map(|c| &c.policy).collect();
+            output::json(
+                &serde_json::json!({"policy": rendered.policy, "counterparts": counterparts, "findings": findings}),
+            )?
         }
     };
     Ok(Done { text, exit: Exit::findings_if(wrong) })
@@ -106,7 +110,8 @@ fn outputs(inputs: &Inputs, name: &RenderName, rendered: &Rendered, counterparts
 fn traffic_matrix_in(folder: &Path) -> anyhow::Result<PathBuf> {
     let mut found = Vec::new();
     for path in files::manifests(folder)? {
-        let is_matrix = |d: &crate::source::Document| d.root.get("kind").and_then(|kind| kind.text()) == Some("TrafficMatrix");
+        let is_matrix =
+            |d: &crate::source::Document| d.root.get("kind").and_then(|kind| kind.text()) == Some("TrafficMatrix");
         if crate::load::inputs::documents(&path)?.iter().any(is_matrix) {
             found.push(path);
         }
@@ -126,7 +131,8 @@ fn write(folder: &Path, outputs: &[Output]) -> anyhow::Result<String> {
     let mut text = String::new();
     for output in outputs {
         let path = folder.join(&output.name);
-        let mut file = tempfile::NamedTempFile::new_in(folder).with_context(|| format!("{}: cannot be written to", folder.display()))?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)
+            .with_context(|| format!("{}: cannot be written to", folder.display()))?;
         std::io::Write::write_all(&mut file, output.text.as_bytes())
             .and_then(|()| file.as_file().sync_all())
             .with_context(|| format!("{}: cannot be written", path.display()))?;
@@ -153,12 +159,22 @@ fn check(folder: &Path, outputs: &[Output]) -> anyhow::Result<Done> {
         };
         match is {
             None => {
-                let _ = writeln!(text, "{}: is missing: run `portreeve render` with `--out {}`", path.display(), folder.display());
+                let _ = writeln!(
+                    text,
+                    "{}: is missing: run `portreeve render` with `--out {}`",
+                    path.display(),
+                    folder.display()
+                );
             }
             Some(is) if is != output.text => {
                 let line = 1 + is.lines().zip(output.text.lines()).take_while(|(a, b)| a == b).count();
                 let expect = output.text.lines().nth(line - 1).unwrap_or("<end>");
-                let _ = writeln!(text, "{}:{line}: differs from what would be rendered; expected here: {}", path.display(), expect.trim());
+                let _ = writeln!(
+                    text,
+                    "{}:{line}: differs from what would be rendered; expected here: {}",
+                    path.display(),
+                    expect.trim()
+                );
             }
             Some(_) => {}
         }

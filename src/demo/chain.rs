@@ -13,7 +13,9 @@ use super::peers::Peers;
 use super::workbench::Workbench;
 use super::world::LabPod;
 use crate::judge::audit::audit;
-use crate::judge::{Attempt, Board, Change, Declared, EdgeReport, Finding, Mode, Observation, Phases, Reason, State, join};
+use crate::judge::{
+    Attempt, Board, Change, Declared, EdgeReport, Finding, Mode, Observation, Phases, Reason, State, join,
+};
 use crate::load::inputs::{self, Inputs};
 use crate::matrix::{Exchange, Expect, PeerKind, Resolution, ResolvedEdge};
 use crate::observe::{DENY_TIMEOUT, Prober, Target};
@@ -98,7 +100,7 @@ impl Chain {
         let world = inputs.world.as_ref().context("the working copy has no manifests")?;
         let engine = Engine::new(world, &inputs.policies);
         self.set_gates(world, &engine).await?;
-        let audited = audit(&inputs.resolution, world, &inputs.policies, &engine);
+        let audited = audit(&inputs.resolution, world, &inputs.policies, &engine, &policy_name(&inputs));
         let mut rows = audited.edges;
         let brought = self.probe(&inputs.resolution, world).await;
         let observed = observations(brought);
@@ -206,7 +208,7 @@ impl Chain {
         };
         let address = self.peers.net().translate(source, dial.address);
         let target = Target::new(edge.name.clone(), address, exchange);
-        match super::peers::host(dial.pod) {
+        match dial.pod.host_name() {
             Some(host) => target.named(host),
             None => target,
         }
@@ -220,7 +222,8 @@ impl Chain {
         {
             attempt.address = Some(SocketAddr::new(pod.address(net.lab()).into(), address.port()));
         }
-        attempt.offender = attempt.offender.and_then(|offender| net.real(offender)).map(|pod| pod.address(net.lab()).into());
+        attempt.offender =
+            attempt.offender.and_then(|offender| net.real(offender)).map(|pod| pod.address(net.lab()).into());
         attempt
     }
 
@@ -234,7 +237,14 @@ impl Chain {
             }
             let reason = row.reason.map_or("", Reason::as_str);
             if let Some(finding) = row.finding.as_ref().filter(|_| state == State::Violated) {
-                tracing::warn!(edge = row.name, reason, finding = finding.code.name(), object = finding.object, "{}", finding.message);
+                tracing::warn!(
+                    edge = row.name,
+                    reason,
+                    finding = finding.code.name(),
+                    object = finding.object,
+                    "{}",
+                    finding.message
+                );
                 self.note(format!("{}: {} ({}): {}", row.name, state.as_str(), finding.code, finding.message));
             } else {
                 tracing::info!(edge = row.name, reason, "{}", state.as_str());
@@ -318,7 +328,8 @@ impl Chain {
     async fn mend_edge(&mut self, edge: &str) -> anyhow::Result<String> {
         let inputs = self.read()?;
         let resolved = by_name(&inputs, edge)?;
-        let (mine, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.broken).into_iter().partition(|(name, _)| name == edge);
+        let (mine, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.broken).into_iter().partition(|(name, _)| name == edge);
         self.broken = others;
         for (_, how) in &mine {
             match how {
@@ -337,7 +348,8 @@ impl Chain {
 
     /// The intended policy without the rules that were taken out on purpose.
     fn write_policy(&self, inputs: &Inputs) -> anyhow::Result<()> {
-        let taken: BTreeSet<&str> = self.broken.iter().filter(|(_, how)| *how == How::Policy).map(|(edge, _)| edge.as_str()).collect();
+        let taken: BTreeSet<&str> =
+            self.broken.iter().filter(|(_, how)| *how == How::Policy).map(|(edge, _)| edge.as_str()).collect();
         let yaml = intended_policy(inputs, |edge| !taken.contains(edge.edge.name.as_str()))?;
         self.workbench.apply(&yaml).context("the policy cannot be written")
     }
@@ -379,12 +391,15 @@ fn by_name<'i>(inputs: &'i Inputs, edge: &str) -> anyhow::Result<&'i ResolvedEdg
     found.with_context(|| format!("there is no such edge; there are {}", known()))
 }
 
+fn policy_name(inputs: &Inputs) -> RenderName {
+    RenderName { matrix: inputs.matrix.clone(), namespace: inputs.namespace.clone() }
+}
+
 /// The rendered policy for the edges that are kept.
 fn intended_policy(inputs: &Inputs, keep: impl Fn(&ResolvedEdge) -> bool) -> anyhow::Result<String> {
     let mut resolution = inputs.resolution.clone();
     resolution.edges.retain(keep);
-    let name = RenderName { matrix: inputs.matrix.clone(), namespace: inputs.namespace.clone() };
-    let rendered = network_policy(&resolution, &name, Directions::Both);
+    let rendered = network_policy(&resolution, &policy_name(inputs), Directions::Both);
     Ok(rendered.map_err(|finding| anyhow::anyhow!("{}: {}", finding.object, finding.message))?.yaml)
 }
 
@@ -403,7 +418,9 @@ fn sources(resolved: &ResolvedEdge, world: &World) -> BTreeSet<Source> {
                 sources.insert(Source::Stranger);
             }
             PeerKind::Pods { pods, .. } => {
-                let known = |source: &Source| source.pod().and_then(|pod| find(world, pod)).is_some_and(|id| pods.contains(&id));
+                let known = |source: &Source| {
+                    source.pod().and_then(|pod| find(world, pod)).is_some_and(|id| pods.contains(&id))
+                };
                 sources.extend(Source::ALL.into_iter().filter(known));
             }
             PeerKind::Blocks { .. } | PeerKind::Unresolved => {}
@@ -426,7 +443,9 @@ fn nothing_to_dial(edge: &str) -> Attempt {
 
 /// Adds what only one edge's probes cannot know: whether the source reached anything in this round.
 fn observations(brought: BTreeMap<String, Brought>) -> BTreeMap<String, Observation> {
-    let answered = |attempt: &Attempt| !matches!(attempt.reason, Reason::ConnectTimeout | Reason::DnsTimeout | Reason::ProberError);
+    let answered = |attempt: &Attempt| {
+        !matches!(attempt.reason, Reason::ConnectTimeout | Reason::DnsTimeout | Reason::ProberError)
+    };
     let alive: BTreeMap<Source, BTreeSet<&str>> = brought.iter().fold(BTreeMap::new(), |mut alive, (edge, entry)| {
         if let Some(source) = entry.source.filter(|_| entry.attempts.iter().any(answered)) {
             alive.entry(source).or_insert_with(BTreeSet::new).insert(edge.as_str());
@@ -434,14 +453,21 @@ fn observations(brought: BTreeMap<String, Brought>) -> BTreeMap<String, Observat
         alive
     });
     // A source with a single edge has no second one to vouch for it: on one machine its network is the machine's.
-    let vouched = |source: Source| brought.values().filter(|entry| entry.source == Some(source)).count() < 2 || alive.contains_key(&source);
+    let vouched = |source: Source| {
+        brought.values().filter(|entry| entry.source == Some(source)).count() < 2 || alive.contains_key(&source)
+    };
     let networks: BTreeMap<String, bool> =
         brought.iter().map(|(edge, entry)| (edge.clone(), entry.source.is_some_and(vouched))).collect();
     brought
         .into_iter()
         .map(|(edge, entry)| {
             let source_has_network = networks.get(&edge).copied().unwrap_or_default();
-            let observation = Observation { attempts: entry.attempts, target_up: entry.control, source_has_network, second_hand: false };
+            let observation = Observation {
+                attempts: entry.attempts,
+                target_up: entry.control,
+                source_has_network,
+                second_hand: false,
+            };
             (edge, observation)
         })
         .collect()

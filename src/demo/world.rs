@@ -78,6 +78,15 @@ impl LabPod {
         ObjectName::new(namespace, name)
     }
 
+    /// The name that its certificate is for, where MAS knows it by a Service name.
+    pub fn host_name(self) -> Option<&'static str> {
+        match self {
+            Self::Postgres => Some("matrix-db-rw.postgres.svc.cluster.local"),
+            Self::Smtp => Some("smtp.mail.svc.cluster.local"),
+            Self::Mas | Self::Synapse | Self::Traefik | Self::Authelia | Self::Dns | Self::Stranger => None,
+        }
+    }
+
     /// The pod ports on which its stand-in serves.
     pub fn ports(self) -> &'static [(u16, Protocol)] {
         match self {

@@ -205,8 +205,7 @@ pub fn read(documents: &[Document]) -> Result<(MasConfig, Vec<Finding>), InputEr
     }
     let mut reader = Reader(Layers::new(layers));
     let config = reader.config()?;
-    let mut findings: Vec<Finding> =
-        warnings.into_iter().map(|warning| unknown_key("MAS's config", warning)).collect();
+    let mut findings: Vec<Finding> = warnings.into_iter().map(|warning| unknown_key("MAS's config", warning)).collect();
     findings.append(&mut reader.0.findings);
     Ok((config, findings))
 }
@@ -232,8 +231,7 @@ impl Reader {
             providers: self.providers(),
             tracing: self.telemetry("telemetry.tracing", |t| &t.tracing),
             metrics: self.telemetry("telemetry.metrics", |t| &t.metrics),
-            sentry: self
-                .get("telemetry.sentry.dsn", |c| Seen::of(&c.telemetry).get(|t| &t.sentry).get(|s| &s.dsn)),
+            sentry: self.get("telemetry.sentry.dsn", |c| Seen::of(&c.telemetry).get(|t| &t.sentry).get(|s| &s.dsn)),
             captcha: self.get("captcha.service", |c| Seen::of(&c.captcha).get(|c| &c.service)).map(captcha),
             passwords_enabled: self.get("passwords.enabled", |c| Seen::of(&c.passwords).get(|p| &p.enabled)),
             password_recovery: account(self, "account.password_recovery_enabled", |a| &a.password_recovery_enabled),
@@ -251,12 +249,10 @@ impl Reader {
         key: &str,
         get: impl for<'a> Fn(&'a raw::RawTelemetry) -> &'a Option<Field<raw::RawExporter>>,
     ) -> Telemetry {
-        let exporter = self.get(&format!("{key}.exporter"), |c| {
-            Seen::of(&c.telemetry).get(|t| get(t)).get(|e| &e.exporter)
-        });
-        let endpoint = self.get(&format!("{key}.endpoint"), |c| {
-            Seen::of(&c.telemetry).get(|t| get(t)).get(|e| &e.endpoint)
-        });
+        let exporter =
+            self.get(&format!("{key}.exporter"), |c| Seen::of(&c.telemetry).get(|t| get(t)).get(|e| &e.exporter));
+        let endpoint =
+            self.get(&format!("{key}.endpoint"), |c| Seen::of(&c.telemetry).get(|t| get(t)).get(|e| &e.endpoint));
         let exporter = exporter.map(|kind| match kind {
             RawExporterKind::None | RawExporterKind::Stdout => Exporter::Local,
             RawExporterKind::Otlp => Exporter::Otlp,
@@ -386,13 +382,7 @@ fn captcha(raw: RawCaptchaService) -> CaptchaService {
     }
 }
 
-fn provider(
-    findings: &mut Vec<Finding>,
-    file: &Arc<str>,
-    key: &str,
-    cite: Cite,
-    raw: &RawProvider,
-) -> ProviderConfig {
+fn provider(findings: &mut Vec<Finding>, file: &Arc<str>, key: &str, cite: Cite, raw: &RawProvider) -> ProviderConfig {
     let mut url = |name: &str, field: &Option<Field<Url>>| setting(findings, file, format!("{key}.{name}"), field);
     let issuer = url("issuer", &raw.issuer);
     let token_endpoint = url("token_endpoint", &raw.token_endpoint);
@@ -416,13 +406,7 @@ fn provider(
     }
 }
 
-fn listener(
-    findings: &mut Vec<Finding>,
-    file: &Arc<str>,
-    key: &str,
-    cite: Cite,
-    raw: &raw::RawListener,
-) -> Listener {
+fn listener(findings: &mut Vec<Finding>, file: &Arc<str>, key: &str, cite: Cite, raw: &raw::RawListener) -> Listener {
     let resources = setting(findings, file, format!("{key}.resources"), &raw.resources);
     let binds = setting(findings, file, format!("{key}.binds"), &raw.binds);
     let resources = resources.map(|list| {

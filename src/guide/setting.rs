@@ -99,11 +99,7 @@ impl<R> Layers<R> {
     }
 
     /// The value that the last layer with one gives.
-    pub(super) fn last<T: Clone>(
-        &mut self,
-        key: &str,
-        get: impl for<'a> Fn(&'a R) -> Seen<'a, T>,
-    ) -> Setting<T> {
+    pub(super) fn last<T: Clone>(&mut self, key: &str, get: impl for<'a> Fn(&'a R) -> Seen<'a, T>) -> Setting<T> {
         for (file, layer) in self.layers.iter().rev() {
             let cite = |at| Cite { key: key.to_owned(), place: Place::new(file, at) };
             match get(layer) {

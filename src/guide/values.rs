@@ -147,7 +147,9 @@ pub(crate) fn read_block(
 ) -> Result<(GuideValues, Vec<Finding>), InputError> {
     let place = document.place(node);
     match node.value {
-        Value::Null => return Err(InputError::new(place, "the `mas:` block is empty: paste the guide's values below it")),
+        Value::Null => {
+            return Err(InputError::new(place, "the `mas:` block is empty: paste the guide's values below it"));
+        }
         Value::Opaque(why) => {
             let message = format!("the whole `mas:` block is {why}: give a file that holds its values");
             return Err(InputError::new(place, message));
@@ -208,7 +210,8 @@ impl Reader<'_> {
             features: Features {
                 email_verification: self
                     .get("features.emailVerification", |m| Seen::of(&m.features).get(|f| &f.email_verification)),
-                password_reset: self.get("features.passwordReset", |m| Seen::of(&m.features).get(|f| &f.password_reset)),
+                password_reset: self
+                    .get("features.passwordReset", |m| Seen::of(&m.features).get(|f| &f.password_reset)),
             },
             email: self.email(),
         }

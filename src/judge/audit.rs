@@ -212,7 +212,13 @@ fn tally(view: &View<'_>, reach: &Reach<'_>, listed: &Listed, edge: &ResolvedEdg
 }
 
 /// One row of the table, and the findings of its edge, the most telling first.
-fn row(view: &View<'_>, reach: &Reach<'_>, listed: &Listed, edge: &ResolvedEdge, found: &mut Vec<Finding>) -> EdgeReport {
+fn row(
+    view: &View<'_>,
+    reach: &Reach<'_>,
+    listed: &Listed,
+    edge: &ResolvedEdge,
+    found: &mut Vec<Finding>,
+) -> EdgeReport {
     let tally = tally(view, reach, listed, edge);
     let declared = tally.worst.as_ref().map_or(Declared::Unknown, |worst| worst.declared);
     let because = match &tally.worst {
@@ -249,7 +255,13 @@ fn nothing_asked(edge: &ResolvedEdge) -> &'static str {
     }
 }
 
-fn report(edge: &ResolvedEdge, declared: Declared, because: String, needs: String, finding: Option<Finding>) -> EdgeReport {
+fn report(
+    edge: &ResolvedEdge,
+    declared: Declared,
+    because: String,
+    needs: String,
+    finding: Option<Finding>,
+) -> EdgeReport {
     let inner = &edge.edge;
     let words = |parties: Vec<String>| parties.join(", ");
     let mut pod_ports: Vec<u16> = edge.to.iter().flat_map(|to| to.ports.iter().copied()).collect();
@@ -347,7 +359,8 @@ fn forbidden_open(edge: &ResolvedEdge, pair: &Pair) -> Finding {
         }
         None => {
             let fix = "no policy isolates these pods: `portreeve render` writes one";
-            let mut finding = Finding::new(Code::ForbiddenOpen, edge.edge.name.as_str(), message, fix).on(&edge.edge.name);
+            let mut finding =
+                Finding::new(Code::ForbiddenOpen, edge.edge.name.as_str(), message, fix).on(&edge.edge.name);
             finding.place = edge.edge.provenance.iter().find_map(|source| source.place.clone());
             finding
         }

@@ -77,6 +77,7 @@ codes! {
     "PR013" ServicePortUsed Error "A rule names the Service port where policies see the pod port.",
     "PR014" DnsWithoutTcp Error "DNS is allowed over UDP but not over TCP: large answers fail.",
     "PR015" SelectorMatchesNothing Warning "A rule's selector matches nothing that is known.",
+    "PR016" AssertionFailed Error "An assertion does not hold.",
     "PR020" PeerUnknown Warning "No source says where this edge goes.",
     "PR021" DefaultUsed Warning "A wide default stands in for a fact that no source gives.",
     "PR022" SourcesContradict Warning "Two sources name different targets for one edge; both stay allowed.",

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 pub use read::read;
 
 use self::ends::{Ends, Target};
-use super::audit::{Addresses, Pair, Reach, Side};
 use super::Declared;
+use super::audit::{Addresses, Pair, Reach, Side};
 use crate::matrix::{Party, Subject};
 use crate::policy::{End, Engine};
 use crate::source::Place;

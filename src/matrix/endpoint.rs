@@ -110,10 +110,8 @@ pub fn parse_port(text: &str) -> Result<PortText, String> {
         return Ok(PortText { port: PortRef::Number(number), protocol });
     }
     // apimachinery's IsValidPortName.
-    let name_ok = port.len() <= 15
-        && is_label(port)
-        && port.bytes().any(|b| b.is_ascii_lowercase())
-        && !port.contains("--");
+    let name_ok =
+        port.len() <= 15 && is_label(port) && port.bytes().any(|b| b.is_ascii_lowercase()) && !port.contains("--");
     if !name_ok {
         return Err(format!("`{port}` is no port: write a number, a number with /tcp or /udp, or a port's name"));
     }

@@ -2,7 +2,7 @@
 //!
 //! Nothing outside the matrix is ever dialled: every address comes from an edge.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::matrix::{Exchange, Party, PeerKind, Port, ResolvedEdge};
 use crate::world::{PortRef, World};
@@ -22,20 +22,24 @@ pub enum Dial {
 }
 
 /// What to dial for an edge. `nameservers` are this host's own, for DNS edges. Empty: no source says where it goes.
-pub fn dials(resolved: &ResolvedEdge, world: Option<&World>, nameservers: &[IpAddr]) -> Vec<Dial> {
+pub fn dials(resolved: &ResolvedEdge, world: Option<&World>, nameservers: &[SocketAddr]) -> Vec<Dial> {
     if matches!(resolved.edge.exchange, Exchange::DnsUdp | Exchange::DnsTcp) && !nameservers.is_empty() {
-        return nameservers.iter().map(|server| Dial::Address(SocketAddr::new(*server, 53))).collect();
+        return nameservers.iter().map(|server| Dial::Address(*server)).collect();
     }
     let mut found: Vec<Dial> = Vec::new();
     for peer in &resolved.to {
         match (&peer.kind, world) {
             (PeerKind::Pods { pods, .. }, Some(world)) => {
                 let addresses = pods.iter().flat_map(|pod| world.pod(*pod).addresses.iter());
-                found.extend(addresses.flat_map(|ip| peer.ports.iter().map(|port| Dial::Address(SocketAddr::new(*ip, *port)))));
+                found.extend(
+                    addresses.flat_map(|ip| peer.ports.iter().map(|port| Dial::Address(SocketAddr::new(*ip, *port)))),
+                );
             }
             (PeerKind::Blocks { nets, .. }, _) => {
                 let hosts = nets.iter().filter(|net| net.prefix_len() == net.max_prefix_len()).map(ipnet::IpNet::addr);
-                found.extend(hosts.flat_map(|ip| peer.ports.iter().map(move |port| Dial::Address(SocketAddr::new(ip, *port)))));
+                found.extend(
+                    hosts.flat_map(|ip| peer.ports.iter().map(move |port| Dial::Address(SocketAddr::new(ip, *port)))),
+                );
             }
             _ => {}
         }
@@ -57,7 +61,9 @@ fn by_source(party: &Party, port: &Port) -> Option<Dial> {
     };
     match party {
         Party::Host { host, .. } => Some(Dial::Name { host: host.clone(), port }),
-        Party::Service(service) => Some(Dial::Name { host: format!("{}.{}.svc.cluster.local", service.name, service.namespace), port }),
+        Party::Service(service) => {
+            Some(Dial::Name { host: format!("{}.{}.svc.cluster.local", service.name, service.namespace), port })
+        }
         Party::Address(address) => Some(Dial::Address(SocketAddr::new(*address, port))),
         _ => None,
     }
@@ -95,7 +101,7 @@ mod tests {
 
     #[track_caller]
     fn check(edge: &ResolvedEdge, nameservers: &[&str], expect: &[&str]) {
-        let nameservers: Vec<IpAddr> = nameservers.iter().map(|s| s.parse().unwrap()).collect();
+        let nameservers: Vec<SocketAddr> = nameservers.iter().map(|s| s.parse().unwrap()).collect();
         let got: Vec<String> = dials(edge, None, &nameservers)
             .iter()
             .map(|dial| match dial {
@@ -113,11 +119,19 @@ mod tests {
         check(&edge(host(), client(5432), Exchange::Tcp, &[]), &[], &["db.example 5432"]);
         check(&edge(host(), Port::Unknown { default: Some(25) }, Exchange::Tcp, &[]), &[], &["db.example 25"]);
         check(&edge(host(), Port::Unknown { default: None }, Exchange::Tcp, &[]), &[], &[]);
-        check(&edge(Party::Service(ObjectName::new("ns", "db")), client(1), Exchange::Tcp, &[]), &[], &["db.ns.svc.cluster.local 1"]);
+        check(
+            &edge(Party::Service(ObjectName::new("ns", "db")), client(1), Exchange::Tcp, &[]),
+            &[],
+            &["db.ns.svc.cluster.local 1"],
+        );
         // A single address is dialled; a range never is.
-        check(&edge(host(), client(443), Exchange::Tcp, &["192.0.2.1/32", "2001:db8::1/128"]), &[], &["192.0.2.1:443", "[2001:db8::1]:443"]);
+        check(
+            &edge(host(), client(443), Exchange::Tcp, &["192.0.2.1/32", "2001:db8::1/128"]),
+            &[],
+            &["192.0.2.1:443", "[2001:db8::1]:443"],
+        );
         check(&edge(host(), client(443), Exchange::Tcp, &["192.0.2.0/24"]), &[], &["db.example 443"]);
-        check(&edge(Party::ClusterDns, client(53), Exchange::DnsUdp, &[]), &["192.0.2.53"], &["192.0.2.53:53"]);
-        check(&edge(Party::Unknown { peer: "postgres" }, client(5432), Exchange::Tcp, &[]), &["192.0.2.53"], &[]);
+        check(&edge(Party::ClusterDns, client(53), Exchange::DnsUdp, &[]), &["192.0.2.53:53"], &["192.0.2.53:53"]);
+        check(&edge(Party::Unknown { peer: "postgres" }, client(5432), Exchange::Tcp, &[]), &["192.0.2.53:53"], &[]);
     }
 }

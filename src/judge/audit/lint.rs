@@ -4,7 +4,9 @@ use super::view::View;
 use super::wider::rule_ports;
 use crate::judge::{Code, Declared, Finding};
 use crate::matrix::{Exchange, Peer, PeerKind, ResolvedEdge};
-use crate::policy::{Answer, Direction, End, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, Ports, Rule};
+use crate::policy::{
+    Answer, Direction, End, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, Ports, Rule,
+};
 use crate::source::Place;
 use crate::world::labels::{NAMESPACE_NAME, Selector};
 use crate::world::{Phase, Pod, PodId};
@@ -40,7 +42,9 @@ pub(super) fn service_port(view: &View<'_>, edge: &ResolvedEdge, direction: Dire
                     );
                     let fix = format!("write `port: {ports}` instead of `port: {port}`");
                     let object = format!("NetworkPolicy/{}", policy.name);
-                    return Some(Finding::new(Code::ServicePortUsed, object, message, fix).at(place).on(&edge.edge.name));
+                    return Some(
+                        Finding::new(Code::ServicePortUsed, object, message, fix).at(place).on(&edge.edge.name),
+                    );
                 }
             }
         }
@@ -115,7 +119,12 @@ pub(super) fn subject_selectors(view: &View<'_>) -> Vec<Finding> {
 }
 
 /// Selectors in the peer's own policies that hit nothing, in rules that are about the edge's port.
-pub(super) fn peer_selectors(view: &View<'_>, edge: &ResolvedEdge, direction: Direction, denied: &Answer) -> Vec<Finding> {
+pub(super) fn peer_selectors(
+    view: &View<'_>,
+    edge: &ResolvedEdge,
+    direction: Direction,
+    denied: &Answer,
+) -> Vec<Finding> {
     let peers = match direction {
         Direction::Ingress => &edge.to,
         Direction::Egress => &edge.from,
@@ -166,7 +175,10 @@ fn idle(view: &View<'_>, policy: &Policy, peer: &PolicyPeer, rule_name: &str) ->
         }
     };
     let object = format!("NetworkPolicy/{}", policy.name);
-    Some(Finding::new(Code::SelectorMatchesNothing, object, format!("{rule_name}: {message}"), fix).at(peer.place.clone()))
+    Some(
+        Finding::new(Code::SelectorMatchesNothing, object, format!("{rule_name}: {message}"), fix)
+            .at(peer.place.clone()),
+    )
 }
 
 /// The guide's own chart selects namespaces by a label `name`, which nobody sets: only [`NAMESPACE_NAME`] is automatic.
@@ -175,7 +187,9 @@ fn no_namespace(view: &View<'_>, selector: &Selector) -> (String, String) {
         Some(name) => {
             let there = if view.world.namespaces.contains_key(name) { "exists, but" } else { "is not known here, and" };
             (
-                format!("no namespace has the label name={name}: the namespace {name} {there} Kubernetes sets no such label by itself"),
+                format!(
+                    "no namespace has the label name={name}: the namespace {name} {there} Kubernetes sets no such label by itself"
+                ),
                 format!("write `{NAMESPACE_NAME}: {name}` instead of `name: {name}`"),
             )
         }
@@ -190,7 +204,12 @@ fn no_namespace(view: &View<'_>, selector: &Selector) -> (String, String) {
 pub(super) fn host_network(view: &View<'_>, edge: &ResolvedEdge) -> Option<Finding> {
     let mut hosted = edge.from.iter().chain(&edge.to).flat_map(known_pods).map(|id| view.world.pod(*id));
     let pod = hosted.find(|pod| pod.host_network && pod.phase == Phase::Live)?;
-    let message = format!("{} runs in its node's network: no pod selector reaches it, and no policy applies to it", pod.name);
+    let message =
+        format!("{} runs in its node's network: no pod selector reaches it, and no policy applies to it", pod.name);
     let fix = "allow its node's addresses by ipBlock, or take it out of the host's network";
-    Some(Finding::new(Code::HostNetworkPeer, format!("Pod/{}", pod.name), message, fix).at(pod.place.clone()).on(&edge.edge.name))
+    Some(
+        Finding::new(Code::HostNetworkPeer, format!("Pod/{}", pod.name), message, fix)
+            .at(pod.place.clone())
+            .on(&edge.edge.name),
+    )
 }

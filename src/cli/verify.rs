@@ -1,0 +1,101 @@
+//! `portreeve verify`: assertions against the policies of a folder.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::args::{self, IntentArgs, WorldArgs};
+use super::formats::{self, Case, ReportFormat};
+use super::output::{self, Style, Table};
+use super::{Done, Exit};
+use crate::judge::verify::{Outcome, check, read};
+use crate::judge::{Code, Finding};
+use crate::load::inputs;
+use crate::matrix::{Intent, Subject, resolve::resolve};
+use crate::policy::Engine;
+use crate::source::files::{self, MAX_MANIFEST_BYTES};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "An assertion: {name: ..., from: subject, to: postgres/svc/matrix-db-rw, port: 5432, expect: allow}\n\
+    from and to: ns/pod, ns/deploy/name (sts, ds, job, cronjob, rs), ns/svc/name, an address, a CIDR, node/name, subject, any-pod, world\n\
+    port: 5432, 53/udp, or a port's name; with a Service it is the Service port\nexpect: allow, deny or unknown"
+)]
+pub(super) struct Args {
+    /// Assertions: a YAML list, or JSON lines; `-` reads standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    world: WorldArgs,
+    #[command(flatten)]
+    intent: IntentArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: ReportFormat,
+}
+
+#[derive(Serialize)]
+struct VerifyJson<'a> {
+    assertions: &'a [Outcome],
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
+    anyhow::ensure!(
+        !args.world.manifests.is_empty(),
+        "nothing to check against: give --manifests PATH (a folder, a file, or `-`)"
+    );
+    let text = files::read(&args.file, MAX_MANIFEST_BYTES)?;
+    let assertions = read(&text.name, &text.text)?;
+    anyhow::ensure!(!assertions.is_empty(), "{}: no assertion in it: nothing would be checked", text.name);
+    let cluster = inputs::cluster(&args.world.manifests)?;
+    let subject = subject(args, &cluster)?;
+    let engine = Engine::new(&cluster.world, &cluster.policies);
+    let outcomes = check(&assertions, &cluster.world, &engine, subject.as_ref());
+    let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.holds).collect();
+    let text = match args.output {
+        ReportFormat::Text => text_of(&outcomes, Style::detect()),
+        ReportFormat::Json => output::json(&VerifyJson { assertions: &outcomes })?,
+        ReportFormat::Junit => {
+            let case = |o: &Outcome| Case { name: o.assertion.name.clone(), failure: (!o.holds).then(|| said(o)) };
+            formats::junit("portreeve verify", &outcomes.iter().map(case).collect::<Vec<_>>())
+        }
+        ReportFormat::Sarif => formats::sarif(&failed.iter().map(|outcome| finding(outcome)).collect::<Vec<_>>())?,
+        ReportFormat::Github => formats::github(&failed.iter().map(|outcome| finding(outcome)).collect::<Vec<_>>()),
+    };
+    Ok(Done { text, exit: Exit::findings_if(!failed.is_empty()) })
+}
+
+/// Who `subject` means: as the sources say, else found by its image.
+fn subject(args: &Args, cluster: &inputs::Cluster) -> anyhow::Result<Option<Subject>> {
+    let intent = if args.intent.is_empty() { Intent::default() } else { args::intent(&args.intent)? };
+    Ok(resolve(&intent, Some(&cluster.world)).subject)
+}
+
+fn said(outcome: &Outcome) -> String {
+    format!("expected {}, is {}: {}", outcome.assertion.expect.as_str(), outcome.verdict.as_str(), outcome.because)
+}
+
+/// A failed assertion as CI systems want it.
+fn finding(outcome: &Outcome) -> Finding {
+    let fix = "change the policies, or the assertion if it is out of date";
+    Finding::new(Code::AssertionFailed, outcome.assertion.name.clone(), said(outcome), fix)
+        .at(outcome.assertion.place.clone())
+}
+
+fn text_of(outcomes: &[Outcome], style: Style) -> String {
+    let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.holds).collect();
+    let mut out = String::new();
+    if !failed.is_empty() {
+        let mut table = Table::new(&["EXPECT", "VERDICT", "ASSERTION AND WHY IT FAILS"]);
+        for outcome in &failed {
+            let place = &outcome.assertion.place;
+            let cell = format!("{place}: {}: {}", outcome.assertion.name, outcome.because);
+            table.row(vec![outcome.assertion.expect.as_str().to_owned(), outcome.verdict.as_str().to_owned(), cell]);
+        }
+        out =
+            table.render(style, |_, column, cell| if column == 1 { style.bold(cell) } else { cell.to_owned() }) + "\n";
+    }
+    let _ = writeln!(out, "{} of {} assertions hold", outcomes.len() - failed.len(), outcomes.len());
+    out
+}
