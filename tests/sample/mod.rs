@@ -47,7 +47,8 @@ pub fn blocked() -> Board {
     .at(Place::new(&"policies/matrix_portreeve-mas.yaml".into(), Position { line: 14, column: 3 }));
     let edge = edge(&mut board, "mas-to-postgres");
     edge.declared = Some(Declared::Denied);
-    edge.because = String::from("egress of matrix/portreeve-mas (policies/matrix_portreeve-mas.yaml:14:3): no rule admits it");
+    edge.because =
+        String::from("egress of matrix/portreeve-mas (policies/matrix_portreeve-mas.yaml:14:3): no rule admits it");
     edge.observed = Some(Class::Blocked);
     edge.reason = Some(Reason::IcmpAdminProhibited);
     edge.state = Some(State::Violated);
