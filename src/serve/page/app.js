@@ -56,7 +56,7 @@ const open = new Set();
 
 function makeRow(name) {
   const part = {
-    body: el("tbody"), toggle: el("button", "name", name), path: el("span", "path"), port: el("span"), service: el("span", "path small"),
+    body: el("tbody"), toggle: el("button", "name", name), path: el("span", "path"), port: el("span"), service: el("span", "path"),
     intended: el("span", "fact plain"), declared: el("span"), observed: el("span"), reason: el("span", "reason"),
     state: el("span"), latency: el("td", "number"), fault: el("tr", "fault"), faultCell: el("td"), more: el("tr", "more"), moreCell: el("td"),
   };
@@ -103,7 +103,8 @@ function fillRow(part, edge, attempts) {
   say(part.state, STATE_WORDS[state] ?? state);
   mark(part.state, `state ${state}`);
   mark(part.body, state === "violated" ? "is-violated" : "");
-  const [shown, title] = latency(attempts);
+  // How fast a gate refuses is no latency; the number would only look like one.
+  const [shown, title] = edge.observed === "reachable" ? latency(attempts) : ["–", "only what works has a latency"];
   say(part.latency, shown);
   part.latency.title = title;
   // Rebuilt only when something in it changed.
@@ -149,12 +150,13 @@ function more(edge, attempts) {
   return list;
 }
 
-function showEdges({ edges, probes }) {
+function showEdges({ edges, probes, findings }) {
   const table = byId("edges");
   const worstFirst = byId("order").getAttribute("aria-pressed") === "true";
-  const order = worstFirst
-    ? [...edges].sort((a, b) => WORST_FIRST.indexOf(stateOf(a)) - WORST_FIRST.indexOf(stateOf(b)) || a.tier - b.tier)
-    : edges;
+  // Within a state as the headline does it: findings stand with root causes in front.
+  const cause = (edge) => findings.findIndex((finding) => finding.edge === edge.name) >>> 0;
+  const rank = (edge) => WORST_FIRST.indexOf(stateOf(edge));
+  const order = worstFirst ? [...edges].sort((a, b) => rank(a) - rank(b) || cause(a) - cause(b) || a.tier - b.tier) : edges;
   const attempts = new Map();
   for (const one of probes) attempts.set(one.edge, [...(attempts.get(one.edge) ?? []), one]);
   for (const name of rows.keys()) {
