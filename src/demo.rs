@@ -76,7 +76,7 @@ type Order = (Action, oneshot::Sender<Result<String, String>>);
 pub async fn run(
     options: Options,
     started: impl FnOnce(&Addresses),
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<Arc<Shared>> {
     // Each demo on a machine has addresses of its own, for as long as the claim lives.
     let claim = LabClaim::first_free().context("no loopback addresses are left for the demo's peers")?;
@@ -112,7 +112,7 @@ pub async fn run(
     loop {
         tokio::select! {
             biased;
-            _ = shutdown.wait_for(|stop| *stop) => break,
+            () = stopped(shutdown.clone()) => break,
             Some(ended) = tasks.join_next() => anyhow::bail!("a listener ended by itself ({ended:?})"),
             Some((action, answer)) = inbox.recv() => {
                 let said = chain.act(action).await;

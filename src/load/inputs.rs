@@ -160,7 +160,7 @@ pub fn cluster(paths: &[PathBuf]) -> anyhow::Result<Cluster> {
 pub fn read(intent: &IntentPaths, manifests: &[PathBuf]) -> anyhow::Result<Inputs> {
     let mut findings = Vec::new();
     let sources = sources(intent, &mut findings)?;
-    let named = sources.matrix.as_ref().map(|matrix| (matrix.name.clone(), matrix.namespace.clone()));
+    let named = sources.matrix.as_ref().map(|matrix| (matrix.name.name.clone(), matrix.name.namespace.clone()));
     let intent = derive(&sources);
     findings.extend(intent.findings.iter().cloned());
     let cluster = if manifests.is_empty() { None } else { Some(cluster(manifests)?) };
