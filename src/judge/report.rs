@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
 use super::{Attempt, Class, Declared, Finding, Reason, State};
-use crate::matrix::{Expect, Peer, ResolvedEdge};
+use crate::matrix::{Expect, Party, Peer, PeerKind, ResolvedEdge};
 
 /// Everything there is to show about one matrix at one time.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -126,8 +126,8 @@ impl EdgeReport {
         pod_ports.dedup();
         Self {
             name: edge.name.clone(),
-            from: ends(&resolved.from),
-            to: ends(&resolved.to),
+            from: end(edge.from.iter(), &resolved.from),
+            to: end(edge.to.iter().map(|target| &target.party), &resolved.to),
             protocol: edge.protocol.as_str(),
             pod_ports,
             service_port: resolved.to.iter().find_map(|peer| peer.service.as_ref().map(|(_, port)| *port)),
@@ -153,8 +153,17 @@ impl EdgeReport {
     }
 }
 
-fn ends(peers: &[Peer]) -> String {
-    let mut words: Vec<String> = peers.iter().map(ToString::to_string).collect();
+/// One end in words: the subject, else the peers that were found, else what the source calls it.
+fn end<'a>(parties: impl Iterator<Item = &'a Party>, peers: &[Peer]) -> String {
+    let parties: Vec<&Party> = parties.collect();
+    if !parties.is_empty() && parties.iter().all(|party| **party == Party::Subject) {
+        return "subject".to_owned();
+    }
+    let known = peers.iter().filter(|peer| peer.kind != PeerKind::Unresolved).map(ToString::to_string);
+    let mut words: Vec<String> = known.collect();
+    if words.is_empty() {
+        words = parties.iter().map(ToString::to_string).collect();
+    }
     words.dedup();
     if words.is_empty() { "not known".to_owned() } else { words.join(" or ") }
 }

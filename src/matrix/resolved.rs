@@ -81,14 +81,20 @@ pub enum PeerKind {
     Unresolved,
 }
 
+/// Labels by which people know a workload, most telling first.
+const TELLING: [&str; 5] =
+    ["app.kubernetes.io/component", "cnpg.io/cluster", "k8s-app", "app.kubernetes.io/name", "app"];
+
 impl fmt::Display for Peer {
     /// For people: the Service if there is one, else what selects the peer.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.service, &self.kind) {
             (Some((service, port)), _) => write!(f, "{}/svc/{}:{port}", service.namespace, service.name),
             (None, PeerKind::Pods { namespace, selector, .. }) => {
-                let labels: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-                let labels = if labels.is_empty() { "all pods".to_owned() } else { labels.join(",") };
+                // Enough to recognise the peer; a policy has all labels.
+                let telling =
+                    TELLING.iter().find_map(|key| selector.get_key_value(*key)).or_else(|| selector.iter().next());
+                let labels = telling.map_or_else(|| "all pods".to_owned(), |(key, value)| format!("{key}={value}"));
                 write!(f, "{namespace}/({labels})")
             }
             (None, PeerKind::AnyPod) => f.write_str("any-pod"),

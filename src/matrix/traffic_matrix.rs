@@ -13,8 +13,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use self::raw::{RawEdge, RawPeer, RawPort, RawSpec};
-use super::endpoint::{parse_block, parse_endpoint, parse_protocol};
 use super::Party;
+use super::endpoint::{parse_block, parse_endpoint, parse_protocol};
 use crate::guide::{self, Cite, GuideValues, Setting};
 use crate::judge::{Code, Finding};
 use crate::source::de::{self, Field, UnknownKeys, closest};
@@ -224,7 +224,10 @@ pub fn read(document: &Document) -> Result<(TrafficMatrix, Vec<Finding>), InputE
     let empty = Node { at: document.root.at, value: Value::Map(Vec::new()) };
     let spec = document.root.get("spec").unwrap_or(&empty);
     if let Value::Opaque(why) = spec.value {
-        return Err(InputError::new(document.place(spec), format!("spec is {why}: give the file as it will be applied")));
+        return Err(InputError::new(
+            document.place(spec),
+            format!("spec is {why}: give the file as it will be applied"),
+        ));
     }
     let inside = |error: InputError| InputError::new(error.place, format!("spec.{}", error.message));
     let raw: RawSpec = de::read(document, spec, UnknownKeys::Refuse, &mut Vec::new()).map_err(inside)?;
@@ -240,11 +243,17 @@ fn header(document: &Document) -> Result<ObjectName, InputError> {
     let root = &document.root;
     let fail = |node: &Node, message: String| Err(InputError::new(document.place(node), message));
     if !matches!(root.value, Value::Map(_)) {
-        return fail(root, "a TrafficMatrix is a mapping with apiVersion, kind, metadata and spec; this is none".into());
+        return fail(
+            root,
+            "a TrafficMatrix is a mapping with apiVersion, kind, metadata and spec; this is none".into(),
+        );
     }
     let text = |key: &str| root.get(key).and_then(Node::text);
     if text("kind") != Some("TrafficMatrix") || text("apiVersion") != Some(API_VERSION) {
-        return fail(root, format!("not a TrafficMatrix: apiVersion {API_VERSION} and kind TrafficMatrix are expected"));
+        return fail(
+            root,
+            format!("not a TrafficMatrix: apiVersion {API_VERSION} and kind TrafficMatrix are expected"),
+        );
     }
     if let Some((key, _)) = root.entries().iter().find(|(key, _)| !KEYS.contains(&&*key.text)) {
         let near = closest(&key.text, &KEYS).map_or(String::new(), |near| format!(": did you mean `{near}`?"));
@@ -298,7 +307,13 @@ impl Reader<'_> {
         Ok(Some(guide))
     }
 
-    fn matrix(&mut self, name: ObjectName, place: Place, guide: Option<GuideValues>, raw: RawSpec) -> Read<TrafficMatrix> {
+    fn matrix(
+        &mut self,
+        name: ObjectName,
+        place: Place,
+        guide: Option<GuideValues>,
+        raw: RawSpec,
+    ) -> Read<TrafficMatrix> {
         let subject = self.subject(&raw)?;
         let mut peers = Vec::new();
         for (key, field) in &raw.peers {
@@ -365,7 +380,9 @@ impl Reader<'_> {
         let port = match self.known(&format!("{path}.port"), &raw.port) {
             None => None,
             Some((RawPort { port, protocol: None }, _)) => Some(port),
-            Some((_, at)) => return self.error(at, &format!("{path}.port"), "write the port alone: the edge knows its protocol"),
+            Some((_, at)) => {
+                return self.error(at, &format!("{path}.port"), "write the port alone: the edge knows its protocol");
+            }
         };
         Ok(PeerSpec { key: key.to_owned(), cite, parties, port })
     }
@@ -375,12 +392,20 @@ impl Reader<'_> {
             // `ns/name` is a Service here, as the key says so; the grammar alone would read a pod.
             return match parse_endpoint(&text) {
                 Ok(Party::Pod(name) | Party::Service(name)) => Ok(vec![Party::Service(name)]),
-                _ => self.error(at, &format!("{path}.service"), "a Service is expected, for example postgres/matrix-db-rw"),
+                _ => self.error(
+                    at,
+                    &format!("{path}.service"),
+                    "a Service is expected, for example postgres/matrix-db-rw",
+                ),
             };
         }
         if let Some((text, at)) = self.known(&format!("{path}.host"), &raw.host) {
             let Ok(host) = guide::host_name(&text) else {
-                return self.error(at, &format!("{path}.host"), "a host name or address is expected, without scheme and port");
+                return self.error(
+                    at,
+                    &format!("{path}.host"),
+                    "a host name or address is expected, without scheme and port",
+                );
             };
             let allow_private = self.blocks(&format!("{path}.allowPrivate"), &raw.allow_private)?;
             return Ok(vec![match host.parse() {
@@ -389,7 +414,8 @@ impl Reader<'_> {
             }]);
         }
         if let Some((selector, at)) = self.known(&format!("{path}.selector"), &raw.selector) {
-            let namespace = self.known(&format!("{path}.selector.namespace"), &selector.namespace).map(|(name, _)| name);
+            let namespace =
+                self.known(&format!("{path}.selector.namespace"), &selector.namespace).map(|(name, _)| name);
             let labels: Labels = selector.pod_selector.match_labels;
             if labels.is_empty() {
                 let message = "podSelector.matchLabels is empty: that would be every pod of the namespace";
@@ -411,7 +437,8 @@ impl Reader<'_> {
         for (index, item) in items.iter().enumerate() {
             let path = format!("{path}[{index}]");
             if let Some((text, at)) = self.known(&path, &Some(item.clone())) {
-                let net = text.parse::<IpAddr>().map_or_else(|_| parse_block(&text), |address| Ok(IpNet::from(address)));
+                let net =
+                    text.parse::<IpAddr>().map_or_else(|_| parse_block(&text), |address| Ok(IpNet::from(address)));
                 match net {
                     Ok(net) => nets.push(net),
                     Err(message) => return self.error(at, &path, message),
@@ -432,7 +459,11 @@ impl Reader<'_> {
                 return self.error(at, &format!("{path}.name"), NAME_RULE);
             }
             if !names.insert(raw.name.clone()) {
-                return self.error(at, &format!("{path}.name"), "two edges have this name: names are unique in a matrix");
+                return self.error(
+                    at,
+                    &format!("{path}.name"),
+                    "two edges have this name: names are unique in a matrix",
+                );
             }
             edges.extend(self.edge(&path, at, raw)?);
         }
@@ -455,10 +486,20 @@ impl Reader<'_> {
             return Ok(None);
         };
         if port.protocol.is_some() && protocol.is_some() && port.protocol != protocol {
-            return self.error(port_at, &format!("{path}.port"), "the port and `protocol` name different protocols: keep one");
+            return self.error(
+                port_at,
+                &format!("{path}.port"),
+                "the port and `protocol` name different protocols: keep one",
+            );
         }
-        if matches!(port.port, PortRef::Name(_)) && matches!(to, Party::Address(_) | Party::Block(_) | Party::World | Party::Node(_)) {
-            return self.error(port_at, &format!("{path}.port"), "only pods and Services have named ports: write a number");
+        if matches!(port.port, PortRef::Name(_))
+            && matches!(to, Party::Address(_) | Party::Block(_) | Party::World | Party::Node(_))
+        {
+            return self.error(
+                port_at,
+                &format!("{path}.port"),
+                "only pods and Services have named ports: write a number",
+            );
         }
         let cite = Cite { key: path.to_owned(), place: Place::new(self.file, at) };
         let protocol = protocol.or(port.protocol).unwrap_or_default();
@@ -529,7 +570,11 @@ impl Reader<'_> {
         let ca = self.or("spec.probe.caConfigMap", &raw.probe.ca_config_map, String::new());
         Ok(ProbeSpec {
             interval: self.duration("spec.probe.interval", &raw.probe.interval, Duration::from_secs(15))?,
-            deep_interval: self.duration("spec.probe.deepInterval", &raw.probe.deep_interval, Duration::from_mins(5))?,
+            deep_interval: self.duration(
+                "spec.probe.deepInterval",
+                &raw.probe.deep_interval,
+                Duration::from_mins(5),
+            )?,
             ca_config_map: (!ca.is_empty()).then_some(ca),
         })
     }
@@ -593,8 +638,13 @@ pub(super) fn stray_peer(peer: &PeerSpec, known: &[&str]) -> Finding {
         Some(near) => format!("`{}` belongs to no edge: did you mean `{near}`?", peer.cite.key),
         None => format!("`{}` belongs to no edge: known are {}", peer.cite.key, known.join(", ")),
     };
-    Finding::new(Code::UnknownKey, &peer.cite.key, message, "use the name of an edge's peer, or write an edge under spec.edges")
-        .at(peer.cite.place.clone())
+    Finding::new(
+        Code::UnknownKey,
+        &peer.cite.key,
+        message,
+        "use the name of an edge's peer, or write an edge under spec.edges",
+    )
+    .at(peer.cite.place.clone())
 }
 
 #[cfg(test)]

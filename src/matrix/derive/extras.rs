@@ -2,7 +2,9 @@
 
 use super::providers::http;
 use super::table::{MAS_TO_CAPTCHA, MAS_TO_OTLP, MAS_TO_SENTRY, PROMETHEUS_TO_MAS, Row};
-use super::{Ask, CONFIG, Context, Draft, Exchange, Expect, Party, Port, Said, Setting, Settled, party, said_url, says};
+use super::{
+    Ask, CONFIG, Context, Draft, Exchange, Expect, Party, Port, Said, Setting, Settled, party, said_url, says,
+};
 use crate::guide::Url;
 use crate::guide::mas_config::{Bind, Exporter, MasConfig, Resource, Telemetry};
 use crate::judge::{Code, Finding};

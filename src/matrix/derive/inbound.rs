@@ -53,7 +53,8 @@ fn listeners<T>(
     }
     said.push(config);
     if context.only_peers() {
-        let provenance = Provenance { place: None, section: section.to_owned(), says: "MAS's default listener".to_owned() };
+        let provenance =
+            Provenance { place: None, section: section.to_owned(), says: "MAS's default listener".to_owned() };
         said.push(Said::Somewhere(Ask::new(Party::Subject, DEFAULT, provenance)));
     }
     said
