@@ -168,10 +168,9 @@ pub fn parse_each(file: &Arc<str>, text: &str, mut each: impl FnMut(Document)) -
             InputError::new(Place::new(file, position), describe(error.kind()))
         })?;
         if let Some(root) = builder.event(event, span)?
-            && root.value != Value::Null
-        {
-            each(Document { file: Arc::clone(file), root });
-        }
+            && root.value != Value::Null {
+                each(Document { file: Arc::clone(file), root });
+            }
     }
     Ok(())
 }
