@@ -42,6 +42,9 @@ pub const DENY_TIMEOUT: Duration = Duration::from_millis(2200);
 /// The name that the DNS exchanges ask for by default. Any answer proves reachability, so it need not exist.
 const DNS_QUESTION: &str = "kubernetes.default.svc.cluster.local.";
 
+/// A deadline that nobody waits for, in place of one that the clock cannot express.
+const FAR: Duration = Duration::from_hours(24);
+
 /// Where a probe goes and what it says there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {

@@ -1,6 +1,6 @@
 //! PostgreSQL: the SSLRequest and its one-byte answer, and TLS where both ends want it.
 //!
-//! The probe is silent in the server's log: the packet is exactly 8 bytes, and `ProcessStartupPacket` does not complain about a client that leaves after the reply (`src/backend/tcop/backend_startup.c`: "If we get no data at all, don't clutter the log").
+//! The probe is silent in the server's log. The packet is exactly 8 bytes; a client that leaves after `N`, or after the TLS handshake, is not complained about (`ProcessStartupPacket` in `src/backend/tcop/backend_startup.c`: "If we get no data at all, don't clutter the log"). One that leaves between `S` and the handshake is: "could not accept SSL connection: EOF detected". So `S` is always followed by a handshake.
 
 use super::failure::Failure;
 use super::run::Run;
@@ -27,6 +27,7 @@ pub(super) async fn exchange(run: &mut Run<'_>, ssl_mode: SslMode) -> Result<Str
         Heard::Bytes(count) => read_reply(&buffer[..count])?,
         heard => return Err(unfinished(heard == Heard::Closed, false, "the answer to the SSLRequest")),
     };
+    let host = run.host();
     match (reply, ssl_mode) {
         (Reply::NoTls, SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull) => {
             Err(Failure::new(Reason::TlsHandshake, "the server offers no TLS, and ssl_mode asks for it"))
@@ -35,13 +36,14 @@ pub(super) async fn exchange(run: &mut Run<'_>, ssl_mode: SslMode) -> Result<Str
             talk.close().await;
             Ok("PostgreSQL answers, without TLS".to_owned())
         }
-        // MAS would not begin TLS, so a broken certificate changes nothing for it.
         (Reply::Tls, SslMode::Disable | SslMode::Allow) => {
-            talk.close().await;
+            // MAS would not begin TLS, so how it goes changes nothing for it; this is for a quiet log.
+            if let Ok(talk) = run.tls(talk, &host, Check::Nothing, None).await {
+                talk.close().await;
+            }
             Ok("PostgreSQL answers, and offers TLS".to_owned())
         }
         (Reply::Tls, _) => {
-            let host = run.host();
             run.tls(talk, &host, check_of(ssl_mode), None).await?.close().await;
             Ok("PostgreSQL answers, with TLS".to_owned())
         }

@@ -54,7 +54,7 @@ impl ResolvConf {
                 Some("search") => conf.search = words.take(MOST_SEARCHES).map(str::to_owned).collect(),
                 Some("domain") => conf.search = words.take(1).map(str::to_owned).collect(),
                 Some("options") => {
-                    let ndots = words.filter_map(|word| word.strip_prefix("ndots:")?.parse().ok()).last();
+                    let ndots = words.filter_map(|word| word.strip_prefix("ndots:")?.parse().ok()).next_back();
                     conf.ndots = ndots.unwrap_or(conf.ndots).min(MOST_NDOTS);
                 }
                 _ => {}
@@ -105,7 +105,7 @@ pub async fn resolve(name: &str, conf: &ResolvConf, deadline: Duration) -> Resul
     if let Ok(address) = name.parse() {
         return Ok(vec![address]);
     }
-    let end = Instant::now() + deadline;
+    let end = Instant::now() + deadline.min(super::FAR);
     let mut unsure: Option<Failure> = None;
     for candidate in conf.candidates(name) {
         let Ok(asked) = Name::from_ascii(&candidate) else {

@@ -7,12 +7,9 @@ use tokio_rustls::client::TlsStream;
 use super::failure::Failure;
 use super::talk::Talk;
 use super::tls::{Check, Heeded};
-use super::{Prober, Target, connect};
+use super::{FAR, Prober, Target, connect};
 use crate::judge::{Attempt, Phases, Reason};
 use crate::matrix::Exchange;
-
-/// A deadline that nobody waits for, in place of one that the clock cannot express.
-const FAR: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) struct Run<'a> {
     pub(super) prober: &'a Prober,

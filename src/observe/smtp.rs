@@ -87,8 +87,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         expect(&banner, 220, "the connection")
     }
 
-    async fn ehlo(&mut self, helo: &str) -> Result<Reply, Failure> {
-        let hello = self.command(&format!("EHLO {helo}\r\n"), "the reply to EHLO").await?;
+    async fn ehlo(&mut self, name: &str) -> Result<Reply, Failure> {
+        let hello = self.command(&format!("EHLO {name}\r\n"), "the reply to EHLO").await?;
         expect(&hello, 250, "EHLO")?;
         Ok(hello)
     }

@@ -367,8 +367,10 @@ fn starttls_refused_or_injected() {
     check(smtp(mode), &with(&late), Reason::ProtoMismatch, "not TLS");
 }
 
-/// A server that answers every question after `change`.
-fn name_server(change: fn(&mut Vec<u8>)) -> Attempt {
+/// What a name server does to a question to make its answer.
+type Change = fn(&mut Vec<u8>);
+
+fn name_server(change: Change) -> Attempt {
     block_on(async {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr().unwrap();
@@ -387,7 +389,7 @@ fn name_server(change: fn(&mut Vec<u8>)) -> Attempt {
 
 #[test]
 fn dns_over_udp() {
-    let cases: [(fn(&mut Vec<u8>), Reason); 7] = [
+    let cases: [(Change, Reason); 7] = [
         (|_| {}, Reason::Ok),
         (|b| b[3] = 3, Reason::Ok),
         (|b| b[3] = 2, Reason::DnsServfail),
@@ -410,6 +412,20 @@ fn dns_over_udp_without_an_answer() {
         let got = Prober::new(&[]).unwrap().probe(&target, DEADLINE).await;
         assert_eq!(got.reason, Reason::DnsTimeout, "{}", got.detail);
     });
+}
+
+/// Callers spawn probes on runtimes of either flavour.
+#[test]
+fn probes_can_be_spawned() {
+    fn sendable<T: Send>(_: &T) {}
+    let prober = Prober::new(&[]).unwrap();
+    let target = Target::new("a-to-b", SocketAddr::from(([127, 0, 0, 1], 1)), Exchange::Tcp);
+    let endless = Duration::MAX;
+    sendable(&prober.probe(&target, endless));
+    let conf = super::ResolvConf::servers(Vec::new());
+    sendable(&super::resolve("a", &conf, endless));
+    assert_eq!(block_on(prober.probe(&target, endless)).reason, Reason::ConnectRefusedRst);
+    assert!(block_on(super::resolve("a", &conf, endless)).is_err());
 }
 
 #[test]

@@ -58,20 +58,20 @@ pub(super) fn keep_errors(socket: &impl AsFd, address: SocketAddr, keep: bool) -
 
 /// The first queued ICMP message that explains a failure.
 pub(super) fn queued(socket: &impl AsRawFd) -> Option<Icmp> {
-    (0..MOST_ENTRIES).map_while(|_| next(socket)).flatten().find(|icmp| icmp.reason().is_some())
+    (0..MOST_ENTRIES).map_while(|_| next(socket).ok()).flatten().find(|icmp| icmp.reason().is_some())
 }
 
-/// Takes one entry: `None` when the queue is empty, `Some(None)` when the entry is no ICMP message.
-fn next(socket: &impl AsRawFd) -> Option<Option<Icmp>> {
+/// Takes one entry, which may be no ICMP message; an error when the queue is empty.
+fn next(socket: &impl AsRawFd) -> nix::Result<Option<Icmp>> {
     let mut control =
         nix::cmsg_space!(nix::libc::sock_extended_err, nix::libc::sockaddr_in6, nix::libc::sock_extended_err);
     // The packet that caused the error comes along; it says nothing new.
     let mut packet = [0u8; 64];
     let mut slices = [IoSliceMut::new(&mut packet)];
     let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags).ok()?;
-    let Ok(entries) = message.cmsgs() else { return Some(None) };
-    Some(entries.into_iter().find_map(|entry| match entry {
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
+    let Ok(entries) = message.cmsgs() else { return Ok(None) };
+    Ok(entries.into_iter().find_map(|entry| match entry {
         ControlMessageOwned::Ipv4RecvErr(error, from) if error.ee_origin == ORIGIN_ICMP => {
             let offender = from.map(|a| IpAddr::V4(Ipv4Addr::from(u32::from_be(a.sin_addr.s_addr))));
             Some(Icmp { v6: false, kind: error.ee_type, code: error.ee_code, offender })
@@ -105,7 +105,7 @@ pub(super) fn by_errno(errno: Errno) -> Failure {
         Errno::ECONNREFUSED | Errno::ECONNRESET => {
             (Reason::ConnectRefusedRst, "a reset came back: nothing listens there, or something answers for it")
         }
-        Errno::EHOSTUNREACH => (Reason::IcmpNoRoute, "the host is unreachable"),
+        Errno::EHOSTUNREACH | Errno::EHOSTDOWN => (Reason::IcmpNoRoute, "the host is unreachable"),
         Errno::ENETUNREACH => (Reason::IcmpNoRoute, "there is no route to that network from here"),
         Errno::EPERM | Errno::EACCES => (Reason::LocalDenied, "the local kernel refused to send"),
         Errno::ETIMEDOUT => (Reason::ConnectTimeout, "no answer came to any connection request"),

@@ -75,7 +75,7 @@ async fn server() -> SocketAddr {
             let mut query = vec![0; usize::from(stream.read_u16().await.unwrap())];
             stream.read_exact(&mut query).await.unwrap();
             let answer = reply(&query, true).unwrap();
-            stream.write_u16(answer.len() as u16).await.unwrap();
+            stream.write_u16(u16::try_from(answer.len()).unwrap()).await.unwrap();
             stream.write_all(&answer).await.unwrap();
         }
     });

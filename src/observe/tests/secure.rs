@@ -127,11 +127,12 @@ fn no_common_version() {
     );
 }
 
+const DOCUMENT: &str =
+    r#"{"issuer":"https://mas.example/","authorization_endpoint":"a","token_endpoint":"t","jwks_uri":"j"}"#;
+
 #[test]
 fn oidc_over_tls() {
     let exchange = Exchange::Oidc { issuer: "https://mas.example/".to_owned() };
-    const DOCUMENT: &str =
-        r#"{"issuer":"https://mas.example/","authorization_endpoint":"a","token_endpoint":"t","jwks_uri":"j"}"#;
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", DOCUMENT.len()).leak();
     let script = Script { before: &[], after: vec!["", head, DOCUMENT].leak() };
     let got = attempt(&Pki::new(|_| {}), exchange.clone(), None, script, true);
@@ -148,8 +149,8 @@ fn postgres_modes() {
     let pki = Pki::new(|_| {});
     // ssl_mode, host, whether the root is known → reason, whether a certificate was seen.
     let table = [
-        (Disable, "mas.example", false, Reason::Ok, false),
-        (Allow, "mas.example", false, Reason::Ok, false),
+        (Disable, "mas.example", false, Reason::Ok, true),
+        (Allow, "mas.example", false, Reason::Ok, true),
         (Prefer, "other.example", false, Reason::Ok, true),
         (Require, "other.example", false, Reason::Ok, true),
         (VerifyCa, "other.example", true, Reason::Ok, true),

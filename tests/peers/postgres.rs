@@ -1,0 +1,93 @@
+//! PostgreSQL, without and with TLS.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use portreeve::judge::Reason;
+use portreeve::matrix::{Exchange, SslMode};
+use portreeve::observe::Prober;
+
+use crate::server::{Server, as_user, folder, free, give, program};
+use crate::{certificate, check};
+
+const USER: &str = "postgres";
+
+fn binary(name: &str) -> PathBuf {
+    program(name, &["/usr/lib/postgresql/*/bin", "/usr/local/bin", "/usr/bin"], "postgresql")
+}
+
+fn start(data: &Path, address: SocketAddr, log: &Path, settings: &[String]) -> Server {
+    let mut command = as_user(USER, &binary("postgres"));
+    command.arg("-D").arg(data).args(["-h", "127.0.0.1", "-p", &address.port().to_string(), "-F"]);
+    command.arg("-c").arg(format!("unix_socket_directories={}", data.display()));
+    for setting in settings {
+        command.args(["-c", setting]);
+    }
+    // SIGINT is the fast shutdown.
+    Server::start(&mut command, "INT", address, log)
+}
+
+fn exchange(ssl_mode: SslMode) -> Exchange {
+    Exchange::Postgres { ssl_mode }
+}
+
+#[test]
+fn postgres_is_proven_and_hears_nothing_of_it() {
+    let folder = folder();
+    let (data, log, address) = (folder.path().join("data"), folder.path().join("log"), free());
+    fs::create_dir(&data).unwrap();
+    give(&data, USER, 0o700);
+    let mut initdb = as_user(USER, &binary("initdb"));
+    initdb.arg("-D").arg(&data).args(["--no-sync", "-A", "trust", "--locale", "C"]);
+    let made = initdb.output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let prober = Prober::new(&[]).unwrap();
+
+    let server = start(&data, address, &log, &[]);
+    check(&prober, address, Exchange::Tcp, Reason::Ok, "");
+    check(&prober, address, exchange(SslMode::Disable), Reason::Ok, "without TLS");
+    check(&prober, address, exchange(SslMode::Prefer), Reason::Ok, "without TLS");
+    check(&prober, address, exchange(SslMode::Require), Reason::TlsHandshake, "offers no TLS");
+    server.stop(address);
+    assert_eq!(complaints(&log), Vec::<String>::new());
+    check(&prober, address, exchange(SslMode::Prefer), Reason::ConnectRefusedRst, "reset");
+
+    let files = certificate::write(folder.path());
+    give(&files.key, USER, 0o600);
+    let settings = [
+        "ssl=on".to_owned(),
+        format!("ssl_cert_file={}", files.certificate.display()),
+        format!("ssl_key_file={}", files.key.display()),
+    ];
+    let server = start(&data, address, &log, &settings);
+    let trusting = Prober::new(&[files.root]).unwrap();
+    for (prober, mode) in [
+        (&prober, SslMode::Prefer),
+        (&prober, SslMode::Require),
+        (&trusting, SslMode::VerifyCa),
+        (&trusting, SslMode::VerifyFull),
+    ] {
+        let got = check(prober, address, exchange(mode), Reason::Ok, "with TLS");
+        assert_eq!(got.tls_not_after, Some(certificate::END), "{mode:?}");
+    }
+    check(&prober, address, exchange(SslMode::Disable), Reason::Ok, "offers TLS");
+    // The one that has to complain: it also proves that complaints would be seen.
+    let got = check(&prober, address, exchange(SslMode::VerifyFull), Reason::TlsUntrusted, "issuer");
+    assert_eq!(got.tls_not_after, Some(certificate::END));
+    server.stop(address);
+    let complaints = complaints(&log);
+    assert!(matches!(&complaints[..], [one] if one.contains("unknown ca")), "{complaints:#?}");
+}
+
+/// What the server said about connections. Read after its end, when all is written.
+fn complaints(log: &Path) -> Vec<String> {
+    let text = fs::read_to_string(log).unwrap();
+    assert!(text.contains("ready to accept connections") && text.contains("database system is shut down"), "{text}");
+    let words = ["SSL", "connection", "packet", "FATAL", "ERROR"];
+    text.lines()
+        .filter(|line| !line.contains("ready to accept connections"))
+        .filter(|line| words.iter().any(|word| line.contains(word)))
+        .map(str::to_owned)
+        .collect()
+}
