@@ -222,8 +222,10 @@ fn the_object_is_named() {
 /// `extensions/v1beta1` is gone since 1.16, and objects of other kinds are nobody's business here.
 #[test]
 fn old_and_foreign_objects() {
-    let (set, findings) = read("{apiVersion: extensions/v1beta1, kind: NetworkPolicy, metadata: {name: x}, spec: {}}");
-    assert_eq!((set.policies.len(), findings.len(), findings[0].code.name()), (0, 1, "InvalidPolicy"));
+    for old in ["extensions/v1beta1", "networking.k8s.io/v1beta1"] {
+        let (set, findings) = read(&format!("{{apiVersion: {old}, kind: NetworkPolicy, metadata: {{name: x}}}}"));
+        assert_eq!((set.policies.len(), findings.len(), findings[0].code.name()), (0, 1, "InvalidPolicy"));
+    }
     let (set, findings) = read("{apiVersion: v1, kind: Service, metadata: {name: x}}");
     assert_eq!((set.policies.len(), set.unmodelled.len(), findings.len()), (0, 0, 0));
 }

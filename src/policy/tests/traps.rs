@@ -127,6 +127,9 @@ fn namespace_labels() {
         "denied",
     );
     check(&[&blue, &named("c")], "c/web", "a/web", "80/TCP", "allowed");
+    // A peer that certainly fits settles it, within one rule too.
+    let either = "{ingress: [{from: [{namespaceSelector: {matchLabels: {team: blue}}}, {namespaceSelector: {}, podSelector: {matchLabels: {app: web}}}]}]}";
+    check(&[either], "c/web", "a/web", "80/TCP", "allowed");
     check(&[&blue.replace("}]}]}", "}], ports: [{port: 443}]}]}")], "c/web", "a/web", "80/TCP", "denied");
     let answer = ask(&[&blue], "c/web", "a/web", "80/TCP");
     assert_eq!(answer.sentence(), "unknown: the labels of namespace c are not known: include its Namespace object");
@@ -393,6 +396,8 @@ fn pods_without_an_address() {
     check(&[&block("0.0.0.0/0")], "a/pending", "a/web2", "80/TCP", "allowed");
     check(&[&block("'::/0'")], "a/pending", "a/web2", "80/TCP", "denied");
     check(&[&block("0.0.0.0/0"), &block("'::/0'")], "a/pending", "a/db", "80/TCP", "allowed");
+    let either = "{ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8}}, {podSelector: {}}]}]}";
+    check(&[either], "a/pending", "a/db", "80/TCP", "allowed");
     let answer = ask(&[&block("10.0.0.0/8")], "a/pending", "a/web2", "80/TCP");
     assert_eq!(answer.sentence(), "unknown: pod a/pending has no address yet, and an ipBlock decides");
 }
