@@ -1,5 +1,6 @@
 //! One small cluster that the tables ask about, and the reading of policies out of YAML.
 
+mod clusters;
 mod oracle;
 mod refusals;
 mod sentences;

@@ -1,5 +1,7 @@
 //! What the API server refuses, what is unknown, and what is not evaluated.
 
+use serde_json::{Value, json};
+
 use super::{ask_set, cluster, end, policies, read};
 use crate::policy::Engine;
 use crate::world::Protocol;
@@ -222,8 +224,10 @@ fn the_object_is_named() {
 /// `extensions/v1beta1` is gone since 1.16, and objects of other kinds are nobody's business here.
 #[test]
 fn old_and_foreign_objects() {
-    let (set, findings) = read("{apiVersion: extensions/v1beta1, kind: NetworkPolicy, metadata: {name: x}, spec: {}}");
-    assert_eq!((set.policies.len(), findings.len(), findings[0].code.name()), (0, 1, "InvalidPolicy"));
+    for old in ["extensions/v1beta1", "networking.k8s.io/v1beta1"] {
+        let (set, findings) = read(&format!("{{apiVersion: {old}, kind: NetworkPolicy, metadata: {{name: x}}}}"));
+        assert_eq!((set.policies.len(), findings.len(), findings[0].code.name()), (0, 1, "InvalidPolicy"));
+    }
     let (set, findings) = read("{apiVersion: v1, kind: Service, metadata: {name: x}}");
     assert_eq!((set.policies.len(), set.unmodelled.len(), findings.len()), (0, 0, 0));
 }
@@ -244,4 +248,60 @@ fn owners() {
     let argo = "annotations: {argocd.argoproj.io/tracking-id: 'site:networking.k8s.io/NetworkPolicy:a/x'}";
     assert_eq!(owner(argo).as_deref(), Some("Argo CD application site"));
     assert_eq!(owner("labels: {}"), None);
+}
+
+/// The JSON pointers of a value and all within it.
+fn paths(value: &Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    match value {
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, item)| paths(item, &format!("{at}/{index}"), found));
+        }
+        Value::Object(entries) => entries.iter().for_each(|(key, item)| paths(item, &format!("{at}/{key}"), found)),
+        _ => {}
+    }
+}
+
+/// Whatever stands in whatever place: no panic, and a policy is either there or refused with a reason.
+#[test]
+fn junk_in_every_place() {
+    let junk = [
+        json!(null),
+        json!([]),
+        json!({}),
+        json!([null]),
+        json!(-1),
+        json!(1.5),
+        json!(1e300),
+        json!(true),
+        json!(""),
+        json!("ä"),
+        json!("${X}"),
+    ];
+    let clean = json!({
+        "podSelector": {"matchLabels": {"app": "web"}, "matchExpressions": [{"key": "tier", "operator": "In", "values": ["x"]}]},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{
+            "from": [{"podSelector": {}, "namespaceSelector": {}}, {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}],
+            "ports": [{"port": 100, "endPort": 200, "protocol": "UDP"}, {"port": "http"}],
+        }],
+        "egress": [{"to": [{"podSelector": {}}]}],
+    });
+    let mut found = Vec::new();
+    paths(&clean, "", &mut found);
+    assert!(found.len() > 30);
+    for path in found {
+        for junk in &junk {
+            let mut spec = clean.clone();
+            *spec.pointer_mut(&path).unwrap() = junk.clone();
+            let object = json!({
+                "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "p"}, "spec": spec,
+            });
+            let (set, findings) = read(&object.to_string());
+            let said = |code: &str| findings.iter().any(|finding| finding.code.name() == code);
+            let (refused, hidden) = (said("InvalidPolicy"), said("ValueUnknown"));
+            assert_eq!(set.policies.len(), usize::from(!refused && !hidden), "{path} = {junk}: {findings:?}");
+            assert_eq!(set.unmodelled.len(), usize::from(hidden), "{path} = {junk}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use super::{ask, check, read};
 const DENY_IN: &str = "{podSelector: {}, policyTypes: [Ingress]}";
 const DENY_OUT: &str = "{podSelector: {}, policyTypes: [Egress]}";
 
-/// 1. API: "If no policyTypes are specified … default to Ingress, and Egress if the policy has any egress rules" (`defaults.go`: `len(egress) != 0`).
+/// Trap 1. API: "If no policyTypes are specified … default to Ingress, and Egress if the policy has any egress rules" (`defaults.go`: `len(egress) != 0`).
 #[test]
 fn policy_types_left_out() {
     for none in ["", ", policyTypes: []", ", policyTypes: null"] {
@@ -27,7 +27,7 @@ fn policy_types_left_out() {
     check(&[DENY_OUT, other_rule], "a/web", "b/web", "80/TCP", "denied");
 }
 
-/// 2. API: "If not specified, this field defaults to TCP."
+/// Trap 2. API: "If not specified, this field defaults to TCP."
 #[test]
 fn protocol_left_out() {
     let spec = "{ingress: [{ports: [{port: 80}]}]}";
@@ -37,7 +37,7 @@ fn protocol_left_out() {
     check(&["{ingress: [{ports: [{}]}]}"], "b/web", "a/web", "7/UDP", "denied");
 }
 
-/// 3. API: "If this field is not provided, this matches all port names and numbers" — of the item's protocol.
+/// Trap 3. API: "If this field is not provided, this matches all port names and numbers" — of the item's protocol.
 #[test]
 fn protocol_without_port() {
     let spec = "{ingress: [{ports: [{protocol: UDP}]}]}";
@@ -46,7 +46,7 @@ fn protocol_without_port() {
     check(&[spec], "b/web", "a/web", "80/TCP", "denied");
 }
 
-/// 4. API: "If this field is empty or missing, this rule matches all …"; a list without rules admits nothing.
+/// Trap 4. API: "If this field is empty or missing, this rule matches all …"; a list without rules admits nothing.
 #[test]
 fn nil_and_empty_lists() {
     for spec in ["{}", "{ingress: []}", "{ingress: null}", "null", "{policyTypes: [Ingress]}"] {
@@ -60,7 +60,7 @@ fn nil_and_empty_lists() {
     check(&[ports], "b/web", "a/web", "81/TCP", "denied");
 }
 
-/// 5. API: an empty podSelector "matches all pods in this namespace"; DOC on `from`: one item with both selectors is AND, two items are OR.
+/// Trap 5. API: an empty podSelector "matches all pods in this namespace"; DOC on `from`: one item with both selectors is AND, two items are OR.
 #[test]
 fn selectors_null_empty_absent_and_combined() {
     for subject in ["podSelector: {}, ", "podSelector: null, ", "", "podSelector: {matchLabels: null}, "] {
@@ -86,7 +86,7 @@ fn selectors_null_empty_absent_and_combined() {
     check(&[either], "a/db", "a/web", "80/TCP", "denied");
 }
 
-/// 7. apimachinery `Requirement.Matches`: NotIn and DoesNotExist match a missing key; matchLabels wants the key.
+/// Trap 7. apimachinery `Requirement.Matches`: NotIn and DoesNotExist match a missing key; matchLabels wants the key.
 #[test]
 fn operators_on_missing_keys() {
     let from =
@@ -107,7 +107,7 @@ fn operators_on_missing_keys() {
     );
 }
 
-/// 8. DOC: "The Kubernetes control plane sets an immutable label kubernetes.io/metadata.name on all namespaces". Other labels of a
+/// Trap 8. DOC: "The Kubernetes control plane sets an immutable label kubernetes.io/metadata.name on all namespaces". Other labels of a
 /// namespace known only by reference are unknown, which matters only where the outcome depends on it.
 #[test]
 fn namespace_labels() {
@@ -127,12 +127,15 @@ fn namespace_labels() {
         "denied",
     );
     check(&[&blue, &named("c")], "c/web", "a/web", "80/TCP", "allowed");
+    // A peer that certainly fits settles it, within one rule too.
+    let either = "{ingress: [{from: [{namespaceSelector: {matchLabels: {team: blue}}}, {namespaceSelector: {}, podSelector: {matchLabels: {app: web}}}]}]}";
+    check(&[either], "c/web", "a/web", "80/TCP", "allowed");
     check(&[&blue.replace("}]}]}", "}], ports: [{port: 443}]}]}")], "c/web", "a/web", "80/TCP", "denied");
     let answer = ask(&[&blue], "c/web", "a/web", "80/TCP");
     assert_eq!(answer.sentence(), "unknown: the labels of namespace c are not known: include its Namespace object");
 }
 
-/// 9. DOC: "Network policies do not conflict; they are additive … order of evaluation does not affect the policy result."
+/// Trap 9. DOC: "Network policies do not conflict; they are additive … order of evaluation does not affect the policy result."
 #[test]
 fn policies_are_a_union() {
     let open = "{ingress: [{from: [{podSelector: {matchLabels: {app: db}}}]}]}";
@@ -143,7 +146,7 @@ fn policies_are_a_union() {
     check(&["{ingress: [{}]}", DENY_IN, open], "203.0.113.7", "a/web", "80/UDP", "allowed");
 }
 
-/// 10. DOC: "both the egress policy on the source pod and the ingress policy on the destination pod need to allow the connection" — this one.
+/// Trap 10. DOC: "both the egress policy on the source pod and the ingress policy on the destination pod need to allow the connection" — this one.
 #[test]
 fn both_ends_for_the_same_port() {
     let out =
@@ -160,7 +163,7 @@ fn both_ends_for_the_same_port() {
     assert_eq!(admitted.traffic.unknown.to_string(), "nothing");
 }
 
-/// 11. DOC: "the two sorts of isolation … are declared independently".
+/// Trap 11. DOC: "the two sorts of isolation … are declared independently".
 #[test]
 fn isolation_is_per_direction() {
     check(&[DENY_OUT], "b/web", "a/web", "80/TCP", "allowed");
@@ -168,7 +171,7 @@ fn isolation_is_per_direction() {
     check(&[DENY_IN], "a/web", "b/web", "80/TCP", "allowed");
 }
 
-/// 12. A name means the container port of that name and protocol on the destination: on the selected pod for ingress, on each peer pod for
+/// Trap 12. A name means the container port of that name and protocol on the destination: on the selected pod for ingress, on each peer pod for
 /// egress. DOC: policies "apply equally" to restartable init containers, whose ports are among a pod's.
 #[test]
 fn named_ports_are_the_destinations() {
@@ -196,7 +199,7 @@ fn named_ports_are_the_destinations() {
     check(&[&block("10.0.0.2/32")], "a/db", "a/web2", "8080/TCP", "denied");
 }
 
-/// 13. Two containers may give one name (kubernetes#54213); the NetworkPolicy text is silent, so each of them counts, and a UDP port of the
+/// Trap 13. Two containers may give one name (kubernetes#54213); the NetworkPolicy text is silent, so each of them counts, and a UDP port of the
 /// name does not hide the TCP one.
 #[test]
 fn duplicate_port_names() {
@@ -205,14 +208,14 @@ fn duplicate_port_names() {
     check(&[spec], "b/web", "a/web2", "9091/TCP", "allowed");
 }
 
-/// 14. `containerPort` is informational: "Any port which is listening … will be accessible" (core/v1 Container.ports).
+/// Trap 14. `containerPort` is informational: "Any port which is listening … will be accessible" (core/v1 Container.ports).
 #[test]
 fn undeclared_ports_are_reachable() {
     check(&[], "b/web", "a/db", "5432/TCP", "allowed");
     check(&["{ingress: [{ports: [{port: 5432}]}]}"], "b/web", "a/db", "5432/TCP", "allowed");
 }
 
-/// 15. API: endPort "indicates that the range of ports from port to endPort if set, inclusive, should be allowed" (KEP-2079).
+/// Trap 15. API: endPort "indicates that the range of ports from port to endPort if set, inclusive, should be allowed" (KEP-2079).
 #[test]
 fn end_port_is_inclusive() {
     let spec = "{ingress: [{ports: [{port: 100, endPort: 200}, {port: 300, endPort: 300, protocol: UDP}]}]}";
@@ -224,7 +227,7 @@ fn end_port_is_inclusive() {
     check(&[spec], "b/web", "a/web", "150/UDP", "denied");
 }
 
-/// 16. E2E "should allow egress access to server in CIDR block": a pod's address in an ipBlock admits that pod.
+/// Trap 16. E2E "should allow egress access to server in CIDR block": a pod's address in an ipBlock admits that pod.
 #[test]
 fn ip_block_matches_pods() {
     let out = "{policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.0.0.2/32}}]}]}";
@@ -236,7 +239,7 @@ fn ip_block_matches_pods() {
     check(&[&into.replace("{canary: yes-please}", "{app: web}")], "c/web", "a/web2", "80/TCP", "allowed");
 }
 
-/// 17. API: except values "will be rejected if they are outside the cidr range"; E2E "overlapping both IPBlock.CIDR and IPBlock.Except is
+/// Trap 17. API: except values "will be rejected if they are outside the cidr range"; E2E "overlapping both IPBlock.CIDR and IPBlock.Except is
 /// allowed": an exception cuts only its own block.
 #[test]
 fn except_cuts_its_own_block_only() {
@@ -254,7 +257,7 @@ fn except_cuts_its_own_block_only() {
     );
 }
 
-/// 18. `10.0.0.77/24` means `10.0.0.0/24` (antrea#1764), and is a finding, because API servers from 1.36 on refuse it.
+/// Trap 18. `10.0.0.77/24` means `10.0.0.0/24` (antrea#1764), and is a finding, because API servers from 1.36 on refuse it.
 #[test]
 fn host_bits_are_masked() {
     let (set, findings) = read(&super::policies(&["{ingress: [{from: [{ipBlock: {cidr: 10.0.2.77/24}}]}]}"]));
@@ -263,7 +266,7 @@ fn host_bits_are_masked() {
     assert_eq!(super::ask_set(&set, "c/web", "a/web2", "80/TCP").declared.as_str(), "allowed");
 }
 
-/// 19. `0.0.0.0/0` says nothing about IPv6: a dual-stack pair is judged in both families, and the worst counts.
+/// Trap 19. `0.0.0.0/0` says nothing about IPv6: a dual-stack pair is judged in both families, and the worst counts.
 #[test]
 fn families_are_apart() {
     let v4 = "{policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0}}]}]}";
@@ -283,7 +286,7 @@ fn families_are_apart() {
     check(&[], "a/web2", "fd00::1", "80/TCP", "unknown");
 }
 
-/// 20. DOC: for hostNetwork pods "the behaviour is undefined"; the common one is that policies ignore them and see their node's address.
+/// Trap 20. DOC: for hostNetwork pods "the behaviour is undefined"; the common one is that policies ignore them and see their node's address.
 #[test]
 fn host_network_pods() {
     check(&[], "b/far-host", "a/web", "80/TCP", "allowed");
@@ -319,7 +322,7 @@ fn host_network_pods() {
     assert_eq!(super::ask_set(&set, "a/web", "b/web", "80/TCP").declared.as_str(), "denied");
 }
 
-/// 21. DOC: "Traffic to and from the node where a Pod is running is always allowed, regardless of the IP address of the Pod or the node."
+/// Trap 21. DOC: "Traffic to and from the node where a Pod is running is always allowed, regardless of the IP address of the Pod or the node."
 #[test]
 fn a_pod_and_its_own_node() {
     check(&[DENY_IN, DENY_OUT], "10.9.0.1", "a/web", "80/TCP", "allowed");
@@ -332,7 +335,7 @@ fn a_pod_and_its_own_node() {
     check(&[DENY_IN], "203.0.113.7", "a/template", "80/TCP", "denied");
 }
 
-/// 22. DOC: "A Pod cannot block access to itself". A replica is another pod.
+/// Trap 22. DOC: "A Pod cannot block access to itself". A replica is another pod.
 #[test]
 fn self_traffic() {
     check(&[DENY_IN, DENY_OUT], "a/web", "a/web", "80/TCP", "allowed");
@@ -342,13 +345,13 @@ fn self_traffic() {
     check(&[], "a/template", "a/template", "80/TCP", "allowed");
 }
 
-/// 23. Policies see the pod port after Service DNAT: allowing the Service port 80 does not open pod port 8080 (website#8295).
+/// Trap 23. Policies see the pod port after Service DNAT: allowing the Service port 80 does not open pod port 8080 (website#8295).
 #[test]
 fn the_service_port_is_not_the_pod_port() {
     check(&["{ingress: [{ports: [{port: 80}]}]}"], "b/web", "a/web", "8080/TCP", "denied");
 }
 
-/// 25. DOC: "reply traffic for those allowed connections will also be implicitly allowed": the way back needs no rule and gives none.
+/// Trap 25. DOC: "reply traffic for those allowed connections will also be implicitly allowed": the way back needs no rule and gives none.
 #[test]
 fn replies_need_no_rule() {
     let into = "{podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress, Egress], ingress: [{from: [{podSelector: {}}]}]}";
@@ -356,7 +359,7 @@ fn replies_need_no_rule() {
     check(&[into], "a/web", "a/db", "80/TCP", "denied");
 }
 
-/// 27. E2E: a policy that only allows SCTP still isolates TCP.
+/// Trap 27. E2E: a policy that only allows SCTP still isolates TCP.
 #[test]
 fn an_sctp_rule_isolates_tcp() {
     let spec = "{ingress: [{ports: [{protocol: SCTP, port: 80}]}]}";
@@ -364,7 +367,7 @@ fn an_sctp_rule_isolates_tcp() {
     check(&[spec], "b/web", "a/web", "80/SCTP", "allowed");
 }
 
-/// 28. Succeeded and Failed pods keep `status.podIP` while the address is given to others (kubernetes#92697).
+/// Trap 28. Succeeded and Failed pods keep `status.podIP` while the address is given to others (kubernetes#92697).
 #[test]
 fn finished_pods() {
     check(&[], "a/done", "a/web", "80/TCP", "unknown");
@@ -374,7 +377,7 @@ fn finished_pods() {
     check(&["{ingress: [{from: [{ipBlock: {cidr: 10.0.0.9/32}}]}]}"], "10.0.0.9", "a/web", "80/TCP", "allowed");
 }
 
-/// 29. A pod without an address is selected by its labels all the same; only an ipBlock waits for the address, unless any address will do.
+/// Trap 29. A pod without an address is selected by its labels all the same; only an ipBlock waits for the address, unless any address will do.
 #[test]
 fn pods_without_an_address() {
     check(&[DENY_IN], "b/web", "a/pending", "80/TCP", "denied");
@@ -393,11 +396,13 @@ fn pods_without_an_address() {
     check(&[&block("0.0.0.0/0")], "a/pending", "a/web2", "80/TCP", "allowed");
     check(&[&block("'::/0'")], "a/pending", "a/web2", "80/TCP", "denied");
     check(&[&block("0.0.0.0/0"), &block("'::/0'")], "a/pending", "a/db", "80/TCP", "allowed");
+    let either = "{ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8}}, {podSelector: {}}]}]}";
+    check(&[either], "a/pending", "a/db", "80/TCP", "allowed");
     let answer = ask(&[&block("10.0.0.0/8")], "a/pending", "a/web2", "80/TCP");
     assert_eq!(answer.sentence(), "unknown: pod a/pending has no address yet, and an ipBlock decides");
 }
 
-/// 30. `metadata.namespace` may be absent: it is `default`.
+/// Trap 30. `metadata.namespace` may be absent: it is `default`.
 #[test]
 fn namespace_left_out() {
     let (set, findings) =
@@ -405,7 +410,7 @@ fn namespace_left_out() {
     assert_eq!((set.policies[0].name.to_string().as_str(), findings.len()), ("default/x", 0));
 }
 
-/// 31. Pods of one owner may differ in labels (canaries, `apps.kubernetes.io/pod-index`): each is judged by its own.
+/// Trap 31. Pods of one owner may differ in labels (canaries, `apps.kubernetes.io/pod-index`): each is judged by its own.
 #[test]
 fn pods_of_one_owner_differ() {
     let spec = "{podSelector: {matchLabels: {canary: 'yes'}}, policyTypes: [Ingress]}";
