@@ -7,6 +7,8 @@
 //! ```
 
 mod addresses;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod lint;
 mod reach;
 mod view;
@@ -212,7 +214,13 @@ fn tally(view: &View<'_>, reach: &Reach<'_>, listed: &Listed, edge: &ResolvedEdg
 }
 
 /// One row of the table, and the findings of its edge, the most telling first.
-fn row(view: &View<'_>, reach: &Reach<'_>, listed: &Listed, edge: &ResolvedEdge, found: &mut Vec<Finding>) -> EdgeReport {
+fn row(
+    view: &View<'_>,
+    reach: &Reach<'_>,
+    listed: &Listed,
+    edge: &ResolvedEdge,
+    found: &mut Vec<Finding>,
+) -> EdgeReport {
     let tally = tally(view, reach, listed, edge);
     let declared = tally.worst.as_ref().map_or(Declared::Unknown, |worst| worst.declared);
     let because = match &tally.worst {
@@ -249,7 +257,13 @@ fn nothing_asked(edge: &ResolvedEdge) -> &'static str {
     }
 }
 
-fn report(edge: &ResolvedEdge, declared: Declared, because: String, needs: String, finding: Option<Finding>) -> EdgeReport {
+fn report(
+    edge: &ResolvedEdge,
+    declared: Declared,
+    because: String,
+    needs: String,
+    finding: Option<Finding>,
+) -> EdgeReport {
     let inner = &edge.edge;
     let words = |parties: Vec<String>| parties.join(", ");
     let mut pod_ports: Vec<u16> = edge.to.iter().flat_map(|to| to.ports.iter().copied()).collect();
@@ -339,19 +353,15 @@ fn side(answer: &Answer, direction: Direction) -> &SideAnswer {
 fn forbidden_open(edge: &ResolvedEdge, pair: &Pair) -> Finding {
     let rule = pair.answer.as_ref().and_then(|a| a.ingress.decided_by.as_ref().or(a.egress.decided_by.as_ref()));
     let message = format!("`{}` is forbidden, and the policies admit it ({})", edge.edge.name, pair.because());
-    match rule {
-        Some(rule) => {
-            let fix = format!("take it out of {}[{}] of {}", rule.direction, rule.index, rule.policy.name);
-            let object = format!("NetworkPolicy/{}", rule.policy.name);
-            Finding::new(Code::ForbiddenOpen, object, message, fix).at(rule.place.clone()).on(&edge.edge.name)
-        }
-        None => {
-            let fix = "no policy isolates these pods: `portreeve render` writes one";
-            let mut finding = Finding::new(Code::ForbiddenOpen, edge.edge.name.as_str(), message, fix).on(&edge.edge.name);
-            finding.place = edge.edge.provenance.iter().find_map(|source| source.place.clone());
-            finding
-        }
-    }
+    let Some(rule) = rule else {
+        let fix = "no policy isolates these pods: `portreeve render` writes one";
+        let mut finding = Finding::new(Code::ForbiddenOpen, edge.edge.name.as_str(), message, fix).on(&edge.edge.name);
+        finding.place = edge.edge.provenance.iter().find_map(|source| source.place.clone());
+        return finding;
+    };
+    let fix = format!("take it out of {}[{}] of {}", rule.direction, rule.index, rule.policy.name);
+    let object = format!("NetworkPolicy/{}", rule.policy.name);
+    Finding::new(Code::ForbiddenOpen, object, message, fix).at(rule.place.clone()).on(&edge.edge.name)
 }
 
 /// Worst first; causes before what follows from them; the same findings always in the same order, and once.

@@ -76,7 +76,8 @@ impl Addresses {
     pub(crate) fn samples(&self, borders: &BTreeSet<IpAddr>, avoid: &BTreeSet<IpAddr>) -> Vec<IpAddr> {
         let mut samples = Vec::new();
         for &(from, to) in &self.0 {
-            let starts = std::iter::once(from).chain(borders.range((std::ops::Bound::Excluded(from), std::ops::Bound::Included(to))).copied());
+            let starts = std::iter::once(from)
+                .chain(borders.range((std::ops::Bound::Excluded(from), std::ops::Bound::Included(to))).copied());
             let starts: Vec<IpAddr> = starts.collect();
             for (index, start) in starts.iter().enumerate() {
                 let end = starts.get(index + 1).and_then(|next| before(*next)).unwrap_or(to);

@@ -1,10 +1,14 @@
 //! Mistakes that have a name of their own: more useful to read than "denied".
 
+use std::collections::BTreeSet;
+
 use super::view::View;
 use super::wider::rule_ports;
 use crate::judge::{Code, Declared, Finding};
 use crate::matrix::{Exchange, Peer, PeerKind, ResolvedEdge};
-use crate::policy::{Answer, Direction, End, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, Ports, Rule};
+use crate::policy::{
+    Answer, Direction, End, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, Ports, Rule,
+};
 use crate::source::Place;
 use crate::world::labels::{NAMESPACE_NAME, Selector};
 use crate::world::{Phase, Pod, PodId};
@@ -40,7 +44,9 @@ pub(super) fn service_port(view: &View<'_>, edge: &ResolvedEdge, direction: Dire
                     );
                     let fix = format!("write `port: {ports}` instead of `port: {port}`");
                     let object = format!("NetworkPolicy/{}", policy.name);
-                    return Some(Finding::new(Code::ServicePortUsed, object, message, fix).at(place).on(&edge.edge.name));
+                    return Some(
+                        Finding::new(Code::ServicePortUsed, object, message, fix).at(place).on(&edge.edge.name),
+                    );
                 }
             }
         }
@@ -115,7 +121,12 @@ pub(super) fn subject_selectors(view: &View<'_>) -> Vec<Finding> {
 }
 
 /// Selectors in the peer's own policies that hit nothing, in rules that are about the edge's port.
-pub(super) fn peer_selectors(view: &View<'_>, edge: &ResolvedEdge, direction: Direction, denied: &Answer) -> Vec<Finding> {
+pub(super) fn peer_selectors(
+    view: &View<'_>,
+    edge: &ResolvedEdge,
+    direction: Direction,
+    denied: &Answer,
+) -> Vec<Finding> {
     let peers = match direction {
         Direction::Ingress => &edge.to,
         Direction::Egress => &edge.from,
@@ -142,31 +153,31 @@ fn idle_peers(view: &View<'_>, policy: &Policy, rule: &Rule, rule_name: &str) ->
 
 fn idle(view: &View<'_>, policy: &Policy, peer: &PolicyPeer, rule_name: &str) -> Option<Finding> {
     let PeerMatch::Pods { namespaces, pods } = &peer.matches else { return None };
-    let within: Vec<&str> = match namespaces {
-        NamespaceMatch::Own => vec![policy.name.namespace.as_str()],
+    let within: BTreeSet<&str> = match namespaces {
+        NamespaceMatch::Own => BTreeSet::from([policy.name.namespace.as_str()]),
         NamespaceMatch::Selected(_) => {
             let names = view.world.namespaces.keys().map(String::as_str);
             names.filter(|name| view.selects_namespace(policy, namespaces, name)).collect()
         }
     };
-    let (message, fix) = match (namespaces, &within[..]) {
-        (NamespaceMatch::Selected(selector), []) => no_namespace(view, selector),
-        _ => {
-            let hit = view.world.pods().any(|(_, pod)| {
-                pod.phase == Phase::Live && within.contains(&pod.name.namespace.as_str()) && pods.matches(&pod.labels)
-            });
-            if hit {
-                return None;
-            }
-            let place = if let [one] = within[..] { one.to_owned() } else { format!("{} namespaces", within.len()) };
-            (
-                format!("no known pod of {place} has the labels {pods}"),
-                "compare with the labels of the running pods (`kubectl get pods --show-labels`)".to_owned(),
-            )
-        }
+    let hit = |pod: &Pod| within.contains(pod.name.namespace.as_str()) && pods.matches(&pod.labels);
+    let (message, fix) = if let (NamespaceMatch::Selected(selector), true) = (namespaces, within.is_empty()) {
+        no_namespace(view, selector)
+    } else if view.world.pods().any(|(_, pod)| pod.phase == Phase::Live && hit(pod)) {
+        return None;
+    } else {
+        let place = match within.first() {
+            Some(one) if within.len() == 1 => (*one).to_owned(),
+            _ => format!("{} namespaces", within.len()),
+        };
+        let fix = "compare with the labels of the running pods (`kubectl get pods --show-labels`)";
+        (format!("no known pod of {place} has the labels {pods}"), fix.to_owned())
     };
     let object = format!("NetworkPolicy/{}", policy.name);
-    Some(Finding::new(Code::SelectorMatchesNothing, object, format!("{rule_name}: {message}"), fix).at(peer.place.clone()))
+    Some(
+        Finding::new(Code::SelectorMatchesNothing, object, format!("{rule_name}: {message}"), fix)
+            .at(peer.place.clone()),
+    )
 }
 
 /// The guide's own chart selects namespaces by a label `name`, which nobody sets: only [`NAMESPACE_NAME`] is automatic.
@@ -175,7 +186,9 @@ fn no_namespace(view: &View<'_>, selector: &Selector) -> (String, String) {
         Some(name) => {
             let there = if view.world.namespaces.contains_key(name) { "exists, but" } else { "is not known here, and" };
             (
-                format!("no namespace has the label name={name}: the namespace {name} {there} Kubernetes sets no such label by itself"),
+                format!(
+                    "no namespace has the label name={name}: the namespace {name} {there} Kubernetes sets no such label by itself"
+                ),
                 format!("write `{NAMESPACE_NAME}: {name}` instead of `name: {name}`"),
             )
         }
@@ -190,7 +203,12 @@ fn no_namespace(view: &View<'_>, selector: &Selector) -> (String, String) {
 pub(super) fn host_network(view: &View<'_>, edge: &ResolvedEdge) -> Option<Finding> {
     let mut hosted = edge.from.iter().chain(&edge.to).flat_map(known_pods).map(|id| view.world.pod(*id));
     let pod = hosted.find(|pod| pod.host_network && pod.phase == Phase::Live)?;
-    let message = format!("{} runs in its node's network: no pod selector reaches it, and no policy applies to it", pod.name);
+    let message =
+        format!("{} runs in its node's network: no pod selector reaches it, and no policy applies to it", pod.name);
     let fix = "allow its node's addresses by ipBlock, or take it out of the host's network";
-    Some(Finding::new(Code::HostNetworkPeer, format!("Pod/{}", pod.name), message, fix).at(pod.place.clone()).on(&edge.edge.name))
+    Some(
+        Finding::new(Code::HostNetworkPeer, format!("Pod/{}", pod.name), message, fix)
+            .at(pod.place.clone())
+            .on(&edge.edge.name),
+    )
 }

@@ -97,7 +97,13 @@ impl<'r> Reach<'r> {
     pub(crate) fn each(&self, from: &Side, to: &Side, port: u16, protocol: Protocol, visit: &mut dyn FnMut(Pair)) {
         let ask = |from: End, to: End| {
             let answer = self.engine.verdict(from, to, port, protocol);
-            Pair { declared: answer.declared, mixed: answer.is_mixed(), ends: Some((from, to)), answer: Some(answer), note: None }
+            Pair {
+                declared: answer.declared,
+                mixed: answer.is_mixed(),
+                ends: Some((from, to)),
+                answer: Some(answer),
+                note: None,
+            }
         };
         match (from, to) {
             (Side::Unknown(why), _) | (_, Side::Unknown(why)) => visit(Pair::unknown(why)),
@@ -160,7 +166,10 @@ fn together(pairs: impl Iterator<Item = Pair>) -> Pair {
         (Some(yes), Some(no), _) => {
             let peer = |pair: &Pair| pair.answer.as_ref().map(|answer| format!("{} to {}", answer.from, answer.to));
             let (yes, no) = (peer(&yes).unwrap_or_default(), peer(&no).unwrap_or_default());
-            Pair { mixed: true, ..Pair::unknown(format!("only a part of the range is admitted: {yes} is, {no} is not")) }
+            Pair {
+                mixed: true,
+                ..Pair::unknown(format!("only a part of the range is admitted: {yes} is, {no} is not"))
+            }
         }
         (_, _, Some(unknown)) => unknown,
         (Some(one), None, None) | (None, Some(one), None) => one,

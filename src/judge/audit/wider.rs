@@ -59,7 +59,8 @@ impl<'v> Needed<'v> {
         let peers: Vec<(&Peer, PortSet)> = view
             .needs(direction)
             .map(|(peer, protocol, ports)| {
-                let ports = ports.iter().fold(Intervals::none(), |set, port| set.union(&Intervals::range(*port, *port)));
+                let ports =
+                    ports.iter().fold(Intervals::none(), |set, port| set.union(&Intervals::range(*port, *port)));
                 (peer, PortSet::of(protocol, ports))
             })
             .collect();
@@ -114,13 +115,15 @@ impl Check<'_> {
                 (!ports.is_empty()).then(|| self.finding(&peer.place, &ports, &addresses.describe()))
             }
             PeerMatch::Pods { namespaces, pods } => {
-                let strangers = if pods.matches(&Labels::new()) { self.strangers(namespaces) } else { Strangers::default() };
+                let strangers =
+                    if pods.matches(&Labels::new()) { self.strangers(namespaces) } else { Strangers::default() };
                 let mut ports = strangers.ports;
                 let mut hit: Vec<String> = Vec::new();
                 for (id, pod) in self.view.plain_pods() {
                     let inside = self.selects_namespace(namespaces, &pod.name.namespace) && pods.matches(&pod.labels);
                     if inside && !self.view.is_lone_subject(id) {
-                        let surplus = self.ports_with(Some(pod)).minus(&self.needed.ports(&pod.name.namespace, &pod.labels));
+                        let surplus =
+                            self.ports_with(Some(pod)).minus(&self.needed.ports(&pod.name.namespace, &pod.labels));
                         if !surplus.is_empty() {
                             ports = ports.union(&surplus);
                             hit.push(pod.name.to_string());
@@ -147,7 +150,9 @@ impl Check<'_> {
         // A namespace that is not there yet has its automatic label and nothing else.
         let future = match namespaces {
             NamespaceMatch::Own => false,
-            NamespaceMatch::Selected(selector) => selector.matches(&Labels::from([(NAMESPACE_NAME.into(), "?".into())])),
+            NamespaceMatch::Selected(selector) => {
+                selector.matches(&Labels::from([(NAMESPACE_NAME.into(), "?".into())]))
+            }
         };
         let ports = self.ports_with(None);
         let open: Vec<&str> = names
@@ -212,8 +217,12 @@ impl Check<'_> {
         };
         let owner = self.policy.owner().map(|owner| format!(" (it belongs to {owner})")).unwrap_or_default();
         let message = format!("{direction}[{}] admits {ports} {word} {who}, which no edge needs{owner}", self.index);
-        let fix = format!("narrow this rule to the edges, or accept it: annotation `portreeve.io/accept: {}=<reason>,until=<date>`", Code::WiderThanIntended.code());
-        Finding::new(Code::WiderThanIntended, format!("NetworkPolicy/{}", self.policy.name), message, fix).at(place.clone())
+        let fix = format!(
+            "narrow this rule to the edges, or accept it: annotation `portreeve.io/accept: {}=<reason>,until=<date>`",
+            Code::WiderThanIntended.code()
+        );
+        Finding::new(Code::WiderThanIntended, format!("NetworkPolicy/{}", self.policy.name), message, fix)
+            .at(place.clone())
     }
 }
 

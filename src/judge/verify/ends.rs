@@ -11,8 +11,8 @@ use crate::judge::audit::{Addresses, Reach, Side};
 use crate::matrix::{Party, Subject};
 use crate::world::labels::matches_all;
 use crate::world::{
-    EndpointSlice, ObjectName, Phase, Pod, PodId, PortRef, Protocol, Service, ServiceKind, ServicePort, World,
-    WorkloadKind,
+    EndpointSlice, ObjectName, Phase, Pod, PodId, PortRef, Protocol, Service, ServiceKind, ServicePort, WorkloadKind,
+    World,
 };
 
 /// A destination on one pod port.
@@ -188,7 +188,10 @@ impl<'a, 'w> Ends<'a, 'w> {
     /// The pods and pod ports that a connection to a Service port ends at.
     fn behind(&self, service: &Service, port: &PortRef, protocol: Protocol) -> Vec<Target> {
         if let ServiceKind::ExternalName(host) = &service.kind {
-            return vec![nowhere(format!("Service {} is a name for {host}, whose addresses are not known", service.name))];
+            return vec![nowhere(format!(
+                "Service {} is a name for {host}, whose addresses are not known",
+                service.name
+            ))];
         }
         let declared = service.ports.iter().find(|p| {
             p.protocol == protocol
@@ -204,19 +207,20 @@ impl<'a, 'w> Ends<'a, 'w> {
         let Some(declared) = declared else {
             return vec![nowhere(format!("Service {} has no port {port}/{protocol}", service.name))];
         };
-        let from_slices = self.from_slices(service, declared);
-        if !from_slices.is_empty() {
-            return from_slices;
+        let sliced = self.sliced(service, declared);
+        if !sliced.is_empty() {
+            return sliced;
         }
         self.backends(service).into_iter().flat_map(|side| self.on_port(side, &declared.target, protocol)).collect()
     }
 
     /// What the EndpointSlices say, which also holds for Services without a selector.
-    fn from_slices(&self, service: &Service, port: &ServicePort) -> Vec<Target> {
+    fn sliced(&self, service: &Service, port: &ServicePort) -> Vec<Target> {
         let mut found: BTreeMap<u16, (Vec<PodId>, Vec<IpAddr>)> = BTreeMap::new();
         for slice in self.slices.get(&service.name).into_iter().flatten() {
             let numbers = slice.ports.iter().filter(|(name, _, protocol)| {
-                *protocol == port.protocol && name.as_deref().unwrap_or_default() == port.name.as_deref().unwrap_or_default()
+                *protocol == port.protocol
+                    && name.as_deref().unwrap_or_default() == port.name.as_deref().unwrap_or_default()
             });
             for number in numbers.filter_map(|(_, number, _)| *number) {
                 let (pods, addresses) = found.entry(number).or_default();

@@ -21,7 +21,8 @@ pub fn read(file: &Arc<str>, text: &str) -> Result<Vec<Assertion>, InputError> {
     let lines = is_json_lines(text);
     let marked: String;
     let source = if lines {
-        marked = text.lines().map(|line| if skipped(line) { "\n".to_owned() } else { format!("{MARK}{line}\n") }).collect();
+        marked =
+            text.lines().map(|line| if skipped(line) { "\n".to_owned() } else { format!("{MARK}{line}\n") }).collect();
         &marked
     } else {
         text
@@ -31,17 +32,14 @@ pub fn read(file: &Arc<str>, text: &str) -> Result<Vec<Assertion>, InputError> {
             failed = assertions_of(&document, &mut assertions).err();
         }
     });
-    let result = failed.map_or(parsed, Err);
+    let mut result = failed.map_or(parsed, Err);
     if lines {
-        assertions.iter_mut().for_each(|assertion| unmark(&mut assertion.place));
-    }
-    result.map_err(|mut error| {
-        if lines {
-            unmark(&mut error.place);
+        let places = assertions.iter_mut().map(|assertion| &mut assertion.place);
+        for place in places.chain(result.as_mut().err().map(|error| &mut error.place)) {
+            unmark(place);
         }
-        error
-    })?;
-    Ok(assertions)
+    }
+    result.map(|()| assertions)
 }
 
 fn skipped(line: &str) -> bool {
@@ -99,7 +97,17 @@ fn assertion(document: &Document, node: &Node) -> Result<Assertion, InputError> 
     let port = port.port;
     let name = raw.name.unwrap_or_else(|| format!("{} to {} {port}/{protocol}", raw.from, raw.to));
     let (from_text, to_text) = (raw.from, raw.to);
-    Ok(Assertion { name, from, from_text, to, to_text, port, protocol, expect: raw.expect, place: document.place(node) })
+    Ok(Assertion {
+        name,
+        from,
+        from_text,
+        to,
+        to_text,
+        port,
+        protocol,
+        expect: raw.expect,
+        place: document.place(node),
+    })
 }
 
 /// A port as people write it: a number, or text such as `53/udp` or `http`.

@@ -6,7 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::rules::{Rule, Selector, covers, selectors};
 use super::text::{line, pods};
-use super::{DIRECTIONS, Direction, Directions, MATRIX, RenderName, WARNING, WHAT, is_object_name, match_labels, object, policy_type};
+use super::{
+    DIRECTIONS, Direction, Directions, MATRIX, RenderName, WARNING, WHAT, is_object_name, match_labels, object,
+    policy_type,
+};
 use crate::matrix::{ResolvedEdge, Subject};
 use crate::source::emit;
 use crate::world::Labels;
