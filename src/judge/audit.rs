@@ -20,7 +20,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 pub(crate) use addresses::Addresses;
-pub(crate) use reach::{Pair, Reach, Side};
+pub(crate) use reach::{Pair, Reach, Side, virtual_addresses};
 
 use self::view::View;
 use super::{Code, Declared, EdgeReport, Finding};

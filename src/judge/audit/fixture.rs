@@ -104,7 +104,7 @@ pub(crate) fn guide(world: &World) -> Resolution {
     };
     let mut authelia =
         edge("mas-to-authelia", Tcp, Allow, mas(&[]), through("traefik", "traefik", 443, traefik(&[8443])));
-    authelia.to.push(blocks(&["203.0.113.10/32"], &[], &[443], false));
+    authelia.to.push(blocks(&["198.51.100.7/32", "203.0.113.10/32"], &[], &[443], false));
     let mail = pods(world, "mail", "app.kubernetes.io/name=exim-relay", &[8025]);
     let stranger = pods(world, "matrix", "app.kubernetes.io/name=portreeve-stranger", &[9691]);
     let edges = vec![

@@ -49,6 +49,9 @@ fn services_lead_to_pods_and_pod_ports() {
     // By its virtual address, which kube-proxy rewrites, and by a pod's own address.
     verdict_of("subject", "10.43.10.21", "80", Allow);
     verdict_of("subject", "10.42.1.21", "8008", Allow);
+    // A load balancer's address is rewritten too: MAS to its own public name is MAS to Traefik.
+    let because = verdict_of("subject", "203.0.113.10", "443", Allow);
+    assert!(because.contains("ingress of traefik/traefik-7f8b6d5c4-t5r9k"), "{because}");
     verdict_of("traefik/svc/traefik", "matrix/svc/mas", "8080", Allow);
     verdict_of("postgres/matrix-db-1", "subject", "8080", Deny);
     verdict_of("subject", "postgres/matrix-db-1", "postgresql", Allow);
@@ -57,16 +60,16 @@ fn services_lead_to_pods_and_pod_ports() {
 #[test]
 fn addresses_and_ranges() {
     use Verdict::{Allow, Deny, Mixed, Unknown};
-    verdict_of("subject", "203.0.113.10", "443", Allow);
-    verdict_of("subject", "203.0.113.11", "443", Deny);
-    verdict_of("subject", "203.0.113.10/31", "443", Mixed);
+    verdict_of("subject", "198.51.100.7", "443", Allow);
+    verdict_of("subject", "198.51.100.6", "443", Deny);
+    verdict_of("subject", "198.51.100.6/31", "443", Mixed);
     verdict_of("subject", "world", "25", Deny);
     verdict_of("subject", "world", "443", Mixed);
     verdict_of("world", "subject", "8080", Deny);
     // MAS's own node always reaches it; the other one does not.
     verdict_of("node/node-a", "subject", "8080", Allow);
     verdict_of("node/node-b", "subject", "8080", Deny);
-    verdict_of("203.0.113.10", "203.0.113.11", "443", Unknown);
+    verdict_of("198.51.100.7", "198.51.100.6", "443", Unknown);
 }
 
 #[test]
@@ -97,7 +100,7 @@ fn any_pod_and_world_are_the_others() {
     let named = "
 - {name: traefik, from: traefik/deploy/traefik, to: subject, port: 8080, expect: allow}
 - {name: synapse, from: matrix/deploy/matrix-synapse-synapse, to: matrix/svc/mas, port: 8080, expect: allow}
-- {name: issuer, from: subject, to: 203.0.113.10, port: 443, expect: allow}
+- {name: issuer, from: subject, to: 198.51.100.7, port: 443, expect: allow}
 ";
     let open = "
 - {name: others, from: any-pod, to: subject, port: 8080, expect: deny}
