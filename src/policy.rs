@@ -32,6 +32,7 @@ mod answer;
 mod cidr;
 mod eval;
 mod explain;
+mod fit;
 mod lower;
 mod model;
 mod party;

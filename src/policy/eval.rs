@@ -1,18 +1,13 @@
 //! The evaluation: both ends, each family, every rule.
 
-use std::fmt;
-use std::net::IpAddr;
-
-use ipnet::IpNet;
-
 use super::answer::{Admitted, Answer, Exemption, RuleRef, SideAnswer, Traffic};
-use super::cidr::{self, Cover};
+use super::fit::{Fit, Missing, Scene, block_fits, named};
 use super::model::{
     Direction, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PolicySet, PortMatch, Ports, Rule,
 };
 use super::party::{End, Kind, NoParty, Parties, Party};
 use super::ports::{Intervals, PortSet};
-use super::unmodelled::{Effect, Unmodelled};
+use super::unmodelled::Effect;
 use super::{Family, explain};
 use crate::judge::Declared;
 use crate::world::labels::{NAMESPACE_NAME, Selector};
@@ -28,80 +23,6 @@ pub struct Engine<'w> {
     parties: Parties<'w>,
 }
 
-/// Whether something fits.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Fit<'w> {
-    Yes,
-    No,
-    Unknown(Missing<'w>),
-}
-
-impl Fit<'_> {
-    fn of(fits: bool) -> Self {
-        if fits { Self::Yes } else { Self::No }
-    }
-
-    #[must_use]
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::No, _) | (_, Self::No) => Self::No,
-            (Self::Unknown(why), _) | (_, Self::Unknown(why)) => Self::Unknown(why),
-            (Self::Yes, Self::Yes) => Self::Yes,
-        }
-    }
-
-    #[must_use]
-    fn or(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Yes, _) | (_, Self::Yes) => Self::Yes,
-            (Self::Unknown(why), _) | (_, Self::Unknown(why)) => Self::Unknown(why),
-            (Self::No, Self::No) => Self::No,
-        }
-    }
-
-    pub(super) fn is_yes(self) -> bool {
-        matches!(self, Self::Yes)
-    }
-}
-
-/// A fact without which there is no verdict.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Missing<'w> {
-    NamespaceLabels(&'w str),
-    PodAddress(&'w Pod),
-    HostAddress(&'w Pod),
-    HostAddresses,
-    NamedPortInBlock,
-    SameNode(&'w Pod),
-    Unmodelled(&'w Unmodelled),
-}
-
-impl fmt::Display for Missing<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NamespaceLabels(name) => {
-                write!(f, "the labels of namespace {name} are not known: include its Namespace object")
-            }
-            Self::PodAddress(pod) => write!(f, "pod {} has no address yet, and an ipBlock decides", pod.name),
-            Self::HostAddress(pod) => {
-                write!(f, "the address of the node of pod {} is not known: include its Node object", pod.name)
-            }
-            Self::HostAddresses => {
-                f.write_str("the node has several addresses, and an ipBlock holds some of them only")
-            }
-            Self::NamedPortInBlock => {
-                f.write_str("whether a named port reaches a pod through an ipBlock is not defined: write its number")
-            }
-            Self::SameNode(pod) => write!(
-                f,
-                "whether pod {} runs on the node at the other end is not known, and its own node always reaches it",
-                pod.name
-            ),
-            Self::Unmodelled(other) => write!(f, "{} ({}) {}", other.object, other.place, other.why),
-        }
-    }
-}
-
 /// What one end says, before it is put in words.
 #[derive(Debug, Clone, Copy)]
 struct Side<'w> {
@@ -109,25 +30,6 @@ struct Side<'w> {
     rule: Option<(&'w Policy, usize)>,
     missing: Option<Missing<'w>>,
     exempt: Option<Exemption>,
-}
-
-/// One end under its policies: whose policies, who is at the other end, which way, in which family.
-#[derive(Clone, Copy)]
-pub(super) struct Scene<'a, 'w> {
-    pub(super) own: &'a Party<'w>,
-    pub(super) peer: &'a Party<'w>,
-    pub(super) direction: Direction,
-    pub(super) family: Family,
-}
-
-impl<'a, 'w> Scene<'a, 'w> {
-    /// Ports are the destination's.
-    pub(super) fn destination(&self) -> &'a Party<'w> {
-        match self.direction {
-            Direction::Ingress => self.own,
-            Direction::Egress => self.peer,
-        }
-    }
 }
 
 /// Two ends, and the families in which they can meet.
@@ -232,10 +134,10 @@ impl<'w> Engine<'w> {
             })
         };
         let (from, to) = (resolve(from)?, resolve(to)?);
-        // Against one address the other end's families say nothing: selectors do not depend on them.
-        let (a, b) = match (from.is_address(), to.is_address()) {
-            (true, false) => (from.families(), from.families()),
-            (false, true) => (to.families(), to.families()),
+        // Against a bare address a pod's families say nothing: no rule asks for the pod's own address.
+        let (a, b) = match (from.is_bare() && !to.by_address, to.is_bare() && !from.by_address) {
+            (true, _) => (from.families(), from.families()),
+            (_, true) => (to.families(), to.families()),
             _ => (from.families(), to.families()),
         };
         let families: Vec<Family> =
@@ -517,36 +419,6 @@ fn exemption<'w>(scene: &Scene<'_, 'w>) -> Result<(&'w Pod, Option<Exemption>), 
     }
     let own_node = scene.peer.is_node_of(pod) == Some(true);
     Ok((pod, own_node.then_some(Exemption::OwnNode)))
-}
-
-fn block_fits<'w>(net: IpNet, except: &[IpNet], scene: &Scene<'_, 'w>) -> Fit<'w> {
-    let peer = scene.peer;
-    if peer.addresses.is_empty() {
-        return match (cidr::cover(net, except, scene.family), peer.kind) {
-            (Cover::All, _) => Fit::Yes,
-            (Cover::Nothing, _) => Fit::No,
-            (Cover::Some, Kind::Pod(_, pod)) => Fit::Unknown(Missing::PodAddress(pod)),
-            (Cover::Some, Kind::Host(_, Some(pod))) => Fit::Unknown(Missing::HostAddress(pod)),
-            (Cover::Some, Kind::Host(_, None) | Kind::Outside) => Fit::No,
-        };
-    }
-    let inside = |address: IpAddr| cidr::contains(net, except, address);
-    let (mut any, mut all) = (false, true);
-    for address in peer.in_family(scene.family) {
-        any |= inside(address);
-        all &= inside(address);
-    }
-    match (any, all) {
-        (false, _) => Fit::No,
-        (true, true) => Fit::Yes,
-        (true, false) => Fit::Unknown(Missing::HostAddresses),
-    }
-}
-
-/// The numbers behind a port name on the destination: every container port of that name and protocol (the text is silent on duplicates).
-pub(super) fn named<'w>(scene: &Scene<'_, 'w>, name: &'w str, protocol: Protocol) -> impl Iterator<Item = u16> {
-    let ports = scene.destination().pod().map_or(&[][..], |pod| &pod.ports);
-    ports.iter().filter(move |p| p.protocol == protocol && p.name.as_deref() == Some(name)).map(|p| p.number)
 }
 
 fn no_family(from: &Party<'_>, to: &Party<'_>) -> String {

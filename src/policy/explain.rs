@@ -1,7 +1,8 @@
 //! Which rule came closest, and what kept it from admitting.
 
 use super::answer::{NearestMiss, PolicyRef, RuleRef};
-use super::eval::{Engine, Scene, named};
+use super::eval::Engine;
+use super::fit::{Scene, named};
 use super::model::{Direction, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, Ports, Rule};
 use super::party::Kind;
 use crate::world::labels::{NAMESPACE_NAME, Selector};

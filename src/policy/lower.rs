@@ -28,13 +28,16 @@ pub struct PolicyBuilder {
 impl PolicyBuilder {
     /// Takes one object.
     pub fn add(&mut self, object: &Object) {
-        if object.kind == "NetworkPolicy" && object.group() == "networking.k8s.io" {
-            return self.add_policy(object);
-        }
-        if object.kind == "NetworkPolicy" && object.group() == "extensions" {
-            let message = "extensions/v1beta1 was removed in Kubernetes 1.16: the API server refuses this policy, so it is left out";
+        if object.kind == "NetworkPolicy" && ["networking.k8s.io", "extensions"].contains(&object.group()) {
+            if object.api_version == "networking.k8s.io/v1" {
+                return self.add_policy(object);
+            }
+            // extensions/v1beta1 was removed in Kubernetes 1.16, and there never was another version of networking.k8s.io.
+            let message =
+                "no API server of today knows this apiVersion of NetworkPolicy: it is left out and opens nothing";
             let fix = "write `apiVersion: networking.k8s.io/v1`";
             self.findings.push(Finding::new(Code::InvalidPolicy, object.label(), message, fix).at(object.place()));
+            return;
         }
         if let Some(unmodelled) = unmodelled::recognise(object) {
             let message = format!("{} is not evaluated: verdicts that it can change are unknown", object.label());

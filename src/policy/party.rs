@@ -23,6 +23,8 @@ pub(super) struct Party<'w> {
     pub(super) kind: Kind<'w>,
     /// Its addresses; empty while it has none.
     pub(super) addresses: Cow<'w, [IpAddr]>,
+    /// It was asked for as one address, so that this address's family is meant.
+    pub(super) by_address: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -53,8 +55,8 @@ impl<'w> Party<'w> {
         Family::ALL.map(|family| self.addresses.is_empty() || self.in_family(family).next().is_some())
     }
 
-    /// Whether it stands for one address instead of a pod with all of its addresses.
-    pub(super) fn is_address(&self) -> bool {
+    /// Whether it is an address and no pod, as far as is known.
+    pub(super) fn is_bare(&self) -> bool {
         matches!(self.kind, Kind::Outside | Kind::Host(_, None))
     }
 
@@ -141,7 +143,7 @@ impl<'w> Parties<'w> {
                     Some(Owner::Several) => return Err(NoParty::Shared(address)),
                     None => Kind::Outside,
                 };
-                Ok(Party { kind, addresses: Cow::Owned(vec![address]) })
+                Ok(Party { kind, addresses: Cow::Owned(vec![address]), by_address: true })
             }
         }
     }
@@ -152,13 +154,13 @@ impl<'w> Parties<'w> {
             return Err(NoParty::Finished(pod));
         }
         if !pod.host_network {
-            return Ok(Party { kind: Kind::Pod(id, pod), addresses: Cow::Borrowed(&pod.addresses) });
+            return Ok(Party { kind: Kind::Pod(id, pod), addresses: Cow::Borrowed(&pod.addresses), by_address: false });
         }
         // Its traffic carries an address of its node; which one, when the node has several, is the node's choice.
         let node = pod.node.as_deref();
         let of_node = node.and_then(|node| self.world.nodes.get(node)).map_or(&[][..], |node| &node.addresses);
         let mut addresses = of_node.to_vec();
         addresses.extend(pod.addresses.iter().filter(|address| !of_node.contains(address)));
-        Ok(Party { kind: Kind::Host(node, Some(pod)), addresses: Cow::Owned(addresses) })
+        Ok(Party { kind: Kind::Host(node, Some(pod)), addresses: Cow::Owned(addresses), by_address: false })
     }
 }
