@@ -11,7 +11,8 @@ mod url;
 pub mod values;
 
 pub use database::{Database, DatabaseServer, DatabaseUri};
-pub use mas_config::MasConfig;
+pub use mas_config::{MasConfig, is_loopback};
+pub(crate) use setting::setting;
 pub use setting::{Cite, Setting};
 pub use url::{Scheme, Url, host_name};
 pub use values::GuideValues;

@@ -130,7 +130,7 @@ impl<R> Layers<R> {
 }
 
 /// Turns one field into a setting.
-pub(super) fn setting<T: Clone>(
+pub(crate) fn setting<T: Clone>(
     findings: &mut Vec<Finding>,
     file: &Arc<str>,
     key: String,
