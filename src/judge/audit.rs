@@ -7,6 +7,8 @@
 //! ```
 
 mod addresses;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod lint;
 mod reach;
 mod view;
@@ -18,7 +20,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 pub(crate) use addresses::Addresses;
-pub(crate) use reach::{Pair, Reach, Side};
+pub(crate) use reach::{Pair, Reach, Side, virtual_addresses};
 
 use self::view::View;
 use super::{Code, Declared, EdgeReport, Finding};
@@ -351,20 +353,15 @@ fn side(answer: &Answer, direction: Direction) -> &SideAnswer {
 fn forbidden_open(edge: &ResolvedEdge, pair: &Pair) -> Finding {
     let rule = pair.answer.as_ref().and_then(|a| a.ingress.decided_by.as_ref().or(a.egress.decided_by.as_ref()));
     let message = format!("`{}` is forbidden, and the policies admit it ({})", edge.edge.name, pair.because());
-    match rule {
-        Some(rule) => {
-            let fix = format!("take it out of {}[{}] of {}", rule.direction, rule.index, rule.policy.name);
-            let object = format!("NetworkPolicy/{}", rule.policy.name);
-            Finding::new(Code::ForbiddenOpen, object, message, fix).at(rule.place.clone()).on(&edge.edge.name)
-        }
-        None => {
-            let fix = "no policy isolates these pods: `portreeve render` writes one";
-            let mut finding =
-                Finding::new(Code::ForbiddenOpen, edge.edge.name.as_str(), message, fix).on(&edge.edge.name);
-            finding.place = edge.edge.provenance.iter().find_map(|source| source.place.clone());
-            finding
-        }
-    }
+    let Some(rule) = rule else {
+        let fix = "no policy isolates these pods: `portreeve render` writes one";
+        let mut finding = Finding::new(Code::ForbiddenOpen, edge.edge.name.as_str(), message, fix).on(&edge.edge.name);
+        finding.place = edge.edge.provenance.iter().find_map(|source| source.place.clone());
+        return finding;
+    };
+    let fix = format!("take it out of {}[{}] of {}", rule.direction, rule.index, rule.policy.name);
+    let object = format!("NetworkPolicy/{}", rule.policy.name);
+    Finding::new(Code::ForbiddenOpen, object, message, fix).at(rule.place.clone()).on(&edge.edge.name)
 }
 
 /// Worst first; causes before what follows from them; the same findings always in the same order, and once.

@@ -211,12 +211,14 @@ enum Which {
     To,
 }
 
+/// Addresses at one end, by the other end and the port.
+type NamedAddresses<'a> = HashMap<(&'a Party, &'a PortRef, Protocol), Vec<(Expectation, Addresses)>>;
+
 /// What assertions name one by one, with their expectations: `any-pod` and `world` mean the others.
 struct Named<'a> {
     pods: HashMap<(PodId, PodId, u16, Protocol), Vec<Expectation>>,
-    /// Addresses at the other end, by the end that is not the address.
-    targets: HashMap<(&'a Party, &'a PortRef, Protocol), Vec<(Expectation, Addresses)>>,
-    sources: HashMap<(&'a Party, &'a PortRef, Protocol), Vec<(Expectation, Addresses)>>,
+    targets: NamedAddresses<'a>,
+    sources: NamedAddresses<'a>,
 }
 
 impl<'a> Named<'a> {

@@ -1,5 +1,7 @@
 //! Mistakes that have a name of their own: more useful to read than "denied".
 
+use std::collections::BTreeSet;
+
 use super::view::View;
 use super::wider::rule_ports;
 use crate::judge::{Code, Declared, Finding};
@@ -151,28 +153,25 @@ fn idle_peers(view: &View<'_>, policy: &Policy, rule: &Rule, rule_name: &str) ->
 
 fn idle(view: &View<'_>, policy: &Policy, peer: &PolicyPeer, rule_name: &str) -> Option<Finding> {
     let PeerMatch::Pods { namespaces, pods } = &peer.matches else { return None };
-    let within: Vec<&str> = match namespaces {
-        NamespaceMatch::Own => vec![policy.name.namespace.as_str()],
+    let within: BTreeSet<&str> = match namespaces {
+        NamespaceMatch::Own => BTreeSet::from([policy.name.namespace.as_str()]),
         NamespaceMatch::Selected(_) => {
             let names = view.world.namespaces.keys().map(String::as_str);
             names.filter(|name| view.selects_namespace(policy, namespaces, name)).collect()
         }
     };
-    let (message, fix) = match (namespaces, &within[..]) {
-        (NamespaceMatch::Selected(selector), []) => no_namespace(view, selector),
-        _ => {
-            let hit = view.world.pods().any(|(_, pod)| {
-                pod.phase == Phase::Live && within.contains(&pod.name.namespace.as_str()) && pods.matches(&pod.labels)
-            });
-            if hit {
-                return None;
-            }
-            let place = if let [one] = within[..] { one.to_owned() } else { format!("{} namespaces", within.len()) };
-            (
-                format!("no known pod of {place} has the labels {pods}"),
-                "compare with the labels of the running pods (`kubectl get pods --show-labels`)".to_owned(),
-            )
-        }
+    let hit = |pod: &Pod| within.contains(pod.name.namespace.as_str()) && pods.matches(&pod.labels);
+    let (message, fix) = if let (NamespaceMatch::Selected(selector), true) = (namespaces, within.is_empty()) {
+        no_namespace(view, selector)
+    } else if view.world.pods().any(|(_, pod)| pod.phase == Phase::Live && hit(pod)) {
+        return None;
+    } else {
+        let place = match within.first() {
+            Some(one) if within.len() == 1 => (*one).to_owned(),
+            _ => format!("{} namespaces", within.len()),
+        };
+        let fix = "compare with the labels of the running pods (`kubectl get pods --show-labels`)";
+        (format!("no known pod of {place} has the labels {pods}"), fix.to_owned())
     };
     let object = format!("NetworkPolicy/{}", policy.name);
     Some(

@@ -11,7 +11,7 @@ use super::addresses::{Addresses, borders};
 use crate::judge::Declared;
 use crate::matrix::{Peer, PeerKind};
 use crate::policy::{Answer, Direction, End, Engine, Family, PeerMatch, Peers};
-use crate::world::{Phase, PodId, Protocol, World};
+use crate::world::{Phase, PodId, Protocol, Service, World};
 
 /// One end with everything it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,8 +61,8 @@ impl<'r> Reach<'r> {
     pub(crate) fn new(world: &'r World, engine: &'r Engine<'r>) -> Self {
         let pods = world.pods.iter().flat_map(|pod| &pod.addresses);
         let nodes = world.nodes.values().flat_map(|node| &node.addresses);
-        let services = world.services.values().flat_map(|service| &service.cluster_ips);
-        Self { world, engine, inside: pods.chain(nodes).chain(services).copied().collect() }
+        let services = world.services.values().flat_map(virtual_addresses);
+        Self { world, engine, inside: pods.chain(nodes).copied().chain(services).collect() }
     }
 
     /// The addresses of pods, nodes and Services.
@@ -149,6 +149,12 @@ impl<'r> Reach<'r> {
         samples.retain(|address| own.is_empty() || own.contains(&Family::of(*address)));
         samples
     }
+}
+
+/// The addresses of a Service that never leave the cluster: kube-proxy rewrites them to a pod's, for a load balancer unless its `ipMode` is Proxy (KEP-1860).
+pub(crate) fn virtual_addresses(service: &Service) -> impl Iterator<Item = IpAddr> {
+    let balancers = service.load_balancer.iter().filter(|address| !address.proxy);
+    service.cluster_ips.iter().copied().chain(balancers.filter_map(|address| address.ip))
 }
 
 /// Several pieces of one range as one pair.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use ipnet::IpNet;
 
 use super::Assertion;
-use crate::judge::audit::{Addresses, Reach, Side};
+use crate::judge::audit::{Addresses, Reach, Side, virtual_addresses};
 use crate::matrix::{Party, Subject};
 use crate::world::labels::matches_all;
 use crate::world::{
@@ -63,7 +63,7 @@ impl<'a, 'w> Ends<'a, 'w> {
             workloads,
             by_address: plain.flat_map(|(id, pod)| pod.addresses.iter().map(move |address| (*address, id))).collect(),
             slices,
-            services: world.services.values().flat_map(|s| s.cluster_ips.iter().map(move |ip| (*ip, s))).collect(),
+            services: world.services.values().flat_map(|s| virtual_addresses(s).map(move |ip| (ip, s))).collect(),
             sources: HashMap::new(),
             targets: HashMap::new(),
         }
@@ -117,7 +117,10 @@ impl<'a, 'w> Ends<'a, 'w> {
         };
         let one = match party {
             Party::Subject => match self.subject {
-                Some(subject) => pods(subject.pods.clone(), "the subject".to_owned()),
+                Some(subject) => {
+                    let live = subject.pods.iter().copied().filter(|id| self.world.pod(*id).phase == Phase::Live);
+                    pods(live.collect(), "the subject".to_owned())
+                }
                 None => unknown("it is not known which pods are the subject".to_owned()),
             },
             Party::Pod(name) => match self.pods.get(name) {
@@ -207,15 +210,15 @@ impl<'a, 'w> Ends<'a, 'w> {
         let Some(declared) = declared else {
             return vec![nowhere(format!("Service {} has no port {port}/{protocol}", service.name))];
         };
-        let from_slices = self.from_slices(service, declared);
-        if !from_slices.is_empty() {
-            return from_slices;
+        let sliced = self.sliced(service, declared);
+        if !sliced.is_empty() {
+            return sliced;
         }
         self.backends(service).into_iter().flat_map(|side| self.on_port(side, &declared.target, protocol)).collect()
     }
 
     /// What the EndpointSlices say, which also holds for Services without a selector.
-    fn from_slices(&self, service: &Service, port: &ServicePort) -> Vec<Target> {
+    fn sliced(&self, service: &Service, port: &ServicePort) -> Vec<Target> {
         let mut found: BTreeMap<u16, (Vec<PodId>, Vec<IpAddr>)> = BTreeMap::new();
         for slice in self.slices.get(&service.name).into_iter().flatten() {
             let numbers = slice.ports.iter().filter(|(name, _, protocol)| {

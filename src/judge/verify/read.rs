@@ -32,17 +32,14 @@ pub fn read(file: &Arc<str>, text: &str) -> Result<Vec<Assertion>, InputError> {
             failed = assertions_of(&document, &mut assertions).err();
         }
     });
-    let result = failed.map_or(parsed, Err);
+    let mut result = failed.map_or(parsed, Err);
     if lines {
-        assertions.iter_mut().for_each(|assertion| unmark(&mut assertion.place));
-    }
-    result.map_err(|mut error| {
-        if lines {
-            unmark(&mut error.place);
+        let places = assertions.iter_mut().map(|assertion| &mut assertion.place);
+        for place in places.chain(result.as_mut().err().map(|error| &mut error.place)) {
+            unmark(place);
         }
-        error
-    })?;
-    Ok(assertions)
+    }
+    result.map(|()| assertions)
 }
 
 fn skipped(line: &str) -> bool {
