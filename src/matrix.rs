@@ -5,8 +5,10 @@
 
 mod edge;
 mod endpoint;
+pub mod resolve;
 mod resolved;
 
 pub use edge::{Edge, Exchange, Expect, Intent, Party, Port, Provenance, SmtpMode, SslMode, SubjectRule, Target};
 pub use endpoint::parse_endpoint;
+pub use resolve::resolve;
 pub use resolved::{Peer, PeerKind, Resolution, ResolvedEdge, Subject};

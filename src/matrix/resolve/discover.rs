@@ -1,0 +1,113 @@
+//! Peers that no source names: looked for in the world where that is safe, and said aloud.
+
+use super::map::repository;
+use super::select::listed;
+use super::{Lookup, service, unresolved};
+use crate::judge::Code;
+use crate::matrix::{Peer, Port};
+use crate::world::{PortRef, Protocol, Service, ServiceKind};
+
+/// Parts of the paths of PostgreSQL images.
+const POSTGRES_IMAGES: &[&str] = &["postgres", "spilo", "cnpg"];
+/// Ends of the names of Services that lead to replicas, to single pods or to a pooler. A transaction pooler breaks MAS's locks (MAS docs/setup/database.md).
+const NOT_PRIMARY: &[&str] =
+    &["-ro", "-r", "-any", "-repl", "-replica", "-replicas", "-read", "-hl", "-headless", "-config", "-pods"];
+/// What the operators call the Service of the primary: CloudNativePG.
+const PRIMARY: &str = "-rw";
+
+impl<'a> Lookup<'a> {
+    /// A peer that no source names.
+    pub(super) fn discover(&mut self, peer: &str, port: Option<&Port>) -> Vec<Peer> {
+        let candidates = match peer {
+            "postgres" => self.postgres(),
+            "smtp" => self.relays(port),
+            _ => Vec::new(),
+        };
+        match candidates.as_slice() {
+            [service] => {
+                let name = &service.name;
+                let message = format!("no source names {peer}; Service {name} is the only one here that can be it");
+                let fix = format!("pin it with `peers: {{{peer}: {{service: {name}}}}}`");
+                self.report(Code::DefaultUsed, peer, message, fix);
+                let mut peers = self.service(service, port);
+                for peer in &mut peers {
+                    peer.by_default = true;
+                }
+                peers
+            }
+            [] if peer == "smtp" => self.unknown_relay(port),
+            _ => {
+                let names: Vec<String> = candidates.iter().map(|service| service.name.to_string()).collect();
+                let example = names.first().map_or("<namespace>/<service>", String::as_str);
+                let message = match names.as_slice() {
+                    [] => format!("no source says where {peer} is"),
+                    _ => format!("no source says where {peer} is; it could be {}", listed(&names)),
+                };
+                let fix = format!("write `peers: {{{peer}: {{service: {example}}}}}`");
+                self.report(Code::PeerUnknown, peer, message, fix);
+                vec![unresolved(None)]
+            }
+        }
+    }
+
+    /// product.md §7: an unknown relay is somewhere outside.
+    fn unknown_relay(&mut self, port: Option<&Port>) -> Vec<Peer> {
+        let message = "no source names the mail relay, so every public address stands in for it".to_owned();
+        let fix = "write `peers: {smtp: {host: <relay>, port: <port>}}`";
+        self.report(Code::DefaultUsed, "smtp", message, fix);
+        let mut outside = self.outside_peer(None, port);
+        outside.by_default = true;
+        vec![outside]
+    }
+
+    fn postgres(&self) -> Vec<&'a Service> {
+        let found = self.serving(|service| {
+            let name = &service.name.name;
+            let primary = !NOT_PRIMARY.iter().any(|end| name.ends_with(end)) && !name.contains("pooler");
+            primary && service.kind == ServiceKind::Virtual && self.listens(service, 5432)
+        });
+        // Of several the ones that show PostgreSQL's image, and of these the one that an operator calls the primary.
+        let sure: Vec<&Service> = found.iter().copied().filter(|service| self.runs_postgres(service)).collect();
+        let found = if sure.is_empty() { found } else { sure };
+        let primaries: Vec<&Service> = found.iter().copied().filter(|s| s.name.name.ends_with(PRIMARY)).collect();
+        if primaries.len() == 1 { primaries } else { found }
+    }
+
+    fn relays(&self, port: Option<&Port>) -> Vec<&'a Service> {
+        let default = match port {
+            Some(Port::Unknown { default }) => *default,
+            Some(Port::Client(PortRef::Number(number))) => Some(*number),
+            _ => None,
+        };
+        let by_port = |port: u16| self.serving(|s| service::entry(s, &PortRef::Number(port), Protocol::Tcp).is_some());
+        let usual = default.map(by_port).unwrap_or_default();
+        if !usual.is_empty() {
+            return usual;
+        }
+        let mail = [587, 465, 25].map(PortRef::Number);
+        self.serving(|s| mail.iter().any(|port| service::entry(s, port, Protocol::Tcp).is_some()))
+    }
+
+    fn serving(&self, keep: impl Fn(&Service) -> bool) -> Vec<&'a Service> {
+        let Some(map) = self.map else {
+            return Vec::new();
+        };
+        map.world.services.values().filter(|service| keep(service)).collect()
+    }
+
+    fn listens(&self, service: &Service, port: u16) -> bool {
+        let direct = service::entry(service, &PortRef::Number(port), Protocol::Tcp).is_some();
+        direct || self.map.is_some_and(|map| service::entry_to(map, service, &[port], Protocol::Tcp).is_some())
+    }
+
+    fn runs_postgres(&self, service: &Service) -> bool {
+        let Some(map) = self.map else {
+            return false;
+        };
+        let mut pods = service.ports.iter().flat_map(|entry| service::endpoints(map, service, entry).pods);
+        pods.any(|(id, _)| {
+            let images = &map.world.pod(id).images;
+            images.iter().any(|image| POSTGRES_IMAGES.iter().any(|part| repository(image).contains(part)))
+        })
+    }
+}
