@@ -16,9 +16,9 @@ mod subject;
 use std::net::IpAddr;
 
 use self::map::Map;
-use super::{Edge, Intent, Party, Peer, PeerKind, Port, Resolution, ResolvedEdge, Subject};
+use super::{Edge, Expect, Intent, Party, Peer, PeerKind, Port, Resolution, ResolvedEdge, Subject};
 use crate::judge::{Code, Finding};
-use crate::world::{ObjectName, PodId, PortRef, World};
+use crate::world::{ObjectName, PodId, PortRef, Service, World};
 
 /// Finds the pods, pod ports and addresses that an intent means. Without a world, what only a world can tell stays unresolved.
 pub fn resolve(intent: &Intent, world: Option<&World>) -> Resolution {
@@ -53,6 +53,10 @@ impl<'a> Lookup<'a> {
         let mut to = Vec::new();
         for target in &edge.to {
             merge(&mut to, self.party(&target.party, Some(&target.port)));
+        }
+        // No port in a policy means every port: a target whose pod port is not known must not be written.
+        for peer in to.iter_mut().filter(|peer| edge.expect == Expect::Allow && peer.ports.is_empty()) {
+            peer.kind = PeerKind::Unresolved;
         }
         self.check_routes();
         ResolvedEdge { edge: edge.clone(), from, to }
@@ -101,12 +105,17 @@ impl<'a> Lookup<'a> {
             let message = format!("without manifests or a cluster the pods of {name} are not known");
             self.report(Code::PeerUnknown, name, message, "give --manifests or --cluster");
         }
-        vec![self.unresolved(port)]
+        vec![unresolved(port)]
     }
 
     fn address(&mut self, ip: IpAddr, port: Option<&Port>) -> Vec<Peer> {
         if let Some(map) = self.map {
-            if let Some(service) = map.world.services.values().find(|service| service.cluster_ips.contains(&ip)) {
+            // kube-proxy answers for a Service's own address and for a load balancer's, unless that one is a proxy.
+            let fronts = |service: &&Service| {
+                let balanced = service.load_balancer.iter().any(|own| own.ip == Some(ip) && !own.proxy);
+                service.cluster_ips.contains(&ip) || balanced
+            };
+            if let Some(service) = map.world.services.values().find(fronts) {
                 return self.service(service, port);
             }
             if let Some(pod) = map.at_address(ip) {
@@ -127,7 +136,7 @@ impl<'a> Lookup<'a> {
                 let message = format!("the addresses of node {name} are not known");
                 let fix = "correct the name, or add the Node (`kubectl get nodes -o yaml`)";
                 self.report(Code::ReferenceBroken, &format!("Node/{name}"), message, fix);
-                vec![self.unresolved(port)]
+                vec![unresolved(port)]
             }
         }
     }
@@ -137,11 +146,11 @@ impl<'a> Lookup<'a> {
         const STRANGER: (&str, &str) = ("app.kubernetes.io/name", "portreeve-stranger");
         let label = crate::world::Labels::from([(STRANGER.0.to_owned(), STRANGER.1.to_owned())]);
         let Some(map) = self.map else {
-            return vec![self.unresolved(port)];
+            return vec![unresolved(port)];
         };
         let pods = map.with_label(STRANGER.0, STRANGER.1);
         if pods.is_empty() {
-            return vec![self.unresolved(port)];
+            return vec![unresolved(port)];
         }
         let found = self.ports_of("the stranger", &pods, port);
         let namespace = map.world.pod(pods[0]).name.namespace.clone();
@@ -156,7 +165,7 @@ impl<'a> Lookup<'a> {
 
     fn subject(&mut self, port: Option<&Port>) -> Vec<Peer> {
         let Some(subject) = self.subject else {
-            return vec![self.unresolved(port)];
+            return vec![unresolved(port)];
         };
         let (ports, service) = match port {
             None => (Vec::new(), None),
@@ -185,24 +194,16 @@ impl<'a> Lookup<'a> {
             }
         }
         let found = self.ports_of("the subject", &subject.pods, Some(port));
-        let ports = match found.is_empty() {
-            true => self.literal_ports(Some(port)),
-            false => distinct(found.iter().flat_map(|(_, ports)| ports.iter().copied())),
+        let ports = if found.is_empty() {
+            self.literal_ports(Some(port))
+        } else {
+            distinct(found.iter().flat_map(|(_, ports)| ports.iter().copied()))
         };
         let service = services.iter().find_map(|service| {
             let entry = service::entry_to(map, service, &ports, self.edge.protocol)?;
             Some((service.name.clone(), entry.port))
         });
         (ports, service)
-    }
-
-    fn unresolved(&mut self, port: Option<&Port>) -> Peer {
-        // A pod port is a fact even when the pod is not known; a Service port says nothing about pods.
-        let ports = match port {
-            Some(Port::Pod(PortRef::Number(number))) => vec![*number],
-            _ => Vec::new(),
-        };
-        Peer { kind: PeerKind::Unresolved, ports, service: None, by_default: false }
     }
 
     /// The key under `peers:` that would settle this edge.
@@ -217,6 +218,16 @@ impl<'a> Lookup<'a> {
         finding.place = place;
         self.findings.push(finding);
     }
+}
+
+/// A peer that is not known; a finding says why.
+fn unresolved(port: Option<&Port>) -> Peer {
+    // A pod port is a fact even when the pod is not known; a Service port says nothing about pods.
+    let ports = match port {
+        Some(Port::Pod(PortRef::Number(number))) => vec![*number],
+        _ => Vec::new(),
+    };
+    Peer { kind: PeerKind::Unresolved, ports, service: None, by_default: false }
 }
 
 /// Adds peers; what selects the same is one peer with all ports.

@@ -2,7 +2,7 @@
 
 use super::map::repository;
 use super::select::listed;
-use super::{Lookup, service};
+use super::{Lookup, service, unresolved};
 use crate::judge::Code;
 use crate::matrix::{Peer, Port};
 use crate::world::{PortRef, Protocol, Service, ServiceKind};
@@ -30,7 +30,9 @@ impl<'a> Lookup<'a> {
                 let fix = format!("pin it with `peers: {{{peer}: {{service: {name}}}}}`");
                 self.report(Code::DefaultUsed, peer, message, fix);
                 let mut peers = self.service(service, port);
-                peers.iter_mut().for_each(|peer| peer.by_default = true);
+                for peer in &mut peers {
+                    peer.by_default = true;
+                }
                 peers
             }
             [] if peer == "smtp" => self.unknown_relay(port),
@@ -43,7 +45,7 @@ impl<'a> Lookup<'a> {
                 };
                 let fix = format!("write `peers: {{{peer}: {{service: {example}}}}}`");
                 self.report(Code::PeerUnknown, peer, message, fix);
-                vec![self.unresolved(None)]
+                vec![unresolved(None)]
             }
         }
     }
@@ -61,11 +63,12 @@ impl<'a> Lookup<'a> {
     fn postgres(&self) -> Vec<&'a Service> {
         let found = self.serving(|service| {
             let name = &service.name.name;
-            !NOT_PRIMARY.iter().any(|end| name.ends_with(end))
-                && !name.contains("pooler")
-                && service.kind == ServiceKind::Virtual
-                && (self.listens(service, 5432) || self.runs_postgres(service))
+            let primary = !NOT_PRIMARY.iter().any(|end| name.ends_with(end)) && !name.contains("pooler");
+            primary && service.kind == ServiceKind::Virtual && self.listens(service, 5432)
         });
+        // Of several the ones that show PostgreSQL's image, and of these the one that an operator calls the primary.
+        let sure: Vec<&Service> = found.iter().copied().filter(|service| self.runs_postgres(service)).collect();
+        let found = if sure.is_empty() { found } else { sure };
         let primaries: Vec<&Service> = found.iter().copied().filter(|s| s.name.name.ends_with(PRIMARY)).collect();
         if primaries.len() == 1 { primaries } else { found }
     }

@@ -18,16 +18,11 @@ impl<'a> Lookup<'a> {
             return vec![self.usual_dns(port.is_some())];
         };
         let service = self.dns_service();
+        let pods = map.with_label(LABEL.0, LABEL.1);
         let mut peers = match service {
             Some(service) => self.service(service, wanted),
-            None => {
-                let pods = map.with_label(LABEL.0, LABEL.1);
-                if pods.is_empty() {
-                    vec![self.usual_dns(port.is_some())]
-                } else {
-                    self.pods("the DNS server", &pods, wanted)
-                }
-            }
+            None if pods.is_empty() => vec![self.usual_dns(port.is_some())],
+            None => self.pods("the DNS server", &pods, wanted),
         };
         if !map.world.node_local_dns.is_empty() {
             // NodeLocal DNSCache answers on its own address and on the Service's, in the node's network: no selector matches it.

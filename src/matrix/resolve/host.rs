@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::Lookup;
 use super::ingress::TRAEFIK;
+use super::{Lookup, unresolved};
 use crate::judge::Code;
 use crate::matrix::{Exchange, Peer, Port};
 use crate::world::{Entrance, EntranceKind, ObjectName, PortRef};
@@ -40,7 +40,7 @@ impl<'a> Lookup<'a> {
             let message = "localhost is the pod itself: no policy sees that connection".to_owned();
             let fix = format!("if a sidecar passes it on, write where to: `peers: {{{}: {{host: …}}}}`", self.key());
             self.report(Code::PeerUnknown, host, message, fix);
-            return vec![self.unresolved(port)];
+            return vec![unresolved(port)];
         }
         let namespace = self.subject.map(|subject| subject.namespace.as_str());
         let Some(map) = self.map else {
@@ -64,7 +64,7 @@ impl<'a> Lookup<'a> {
                     message,
                     format!("write `peers: {{{}: {{service: <ns>/{host}}}}}`", self.key()),
                 );
-                vec![self.unresolved(port)]
+                vec![unresolved(port)]
             }
             _ => {
                 if let Some(port) = port
@@ -102,7 +102,7 @@ impl<'a> Lookup<'a> {
                 self.key()
             );
             self.report(Code::PeerUnknown, host, message, fix);
-            return vec![self.unresolved(port)];
+            return vec![unresolved(port)];
         }
         let mut peers = self.outside(host, allow_private, port);
         let https = matches!(&self.edge.exchange, Exchange::Oidc { issuer } if issuer.starts_with("https:"));

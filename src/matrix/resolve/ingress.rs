@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 
 use super::host::dialled;
-use super::map::image_name;
+use super::map::{image_name, selector_of};
 use super::select::listed;
-use super::{Lookup, merge, service};
+use super::{Lookup, merge, service, unresolved};
 use crate::judge::{Code, Finding};
 use crate::matrix::{Party, Peer, PeerKind, Port};
 use crate::world::{Entrance, EntranceKind, Labels, Pod, PodId, PortRef, Service, WorkloadKind};
@@ -74,7 +74,7 @@ const FAMILIES: &[Family] = &[
         controllers: &["ingress-controllers.konghq.com/", "konghq.com/"],
         class: "kong",
         images: &["kong", "kong-gateway"],
-        labels: &["kong", "gateway"],
+        labels: &["kong"],
         https: 8443,
         http: 8000,
     },
@@ -133,7 +133,7 @@ impl<'a> Lookup<'a> {
                     self.peers_of("the ingress controller", &found, None, None)
                 }
                 Controller::Default(family) => vec![self.default_controller(family, None)],
-                Controller::Unknown => vec![self.unresolved(None)],
+                Controller::Unknown => vec![unresolved(None)],
             },
             Some(port) => self.hairpin(host.unwrap_or_default(), port),
         }
@@ -149,7 +149,7 @@ impl<'a> Lookup<'a> {
                 message,
                 format!("write `peers: {{{}: {{host: {host}, port: 443}}}}`", self.key()),
             );
-            return vec![self.unresolved(None)];
+            return vec![unresolved(None)];
         };
         let pods = match self.controller(Some(host)) {
             Controller::Pods(pods) => pods,
@@ -159,7 +159,7 @@ impl<'a> Lookup<'a> {
                 return peers;
             }
             Controller::Unknown => {
-                let mut peers = vec![self.unresolved(None)];
+                let mut peers = vec![unresolved(None)];
                 merge(&mut peers, self.outside(host, &[], Some(port)));
                 return peers;
             }
@@ -197,9 +197,9 @@ impl<'a> Lookup<'a> {
         let names: &[&str] = if client == 443 { &["websecure", "https"] } else { &["web", "http"] };
         let mut found = Vec::new();
         for id in pods {
-            let named =
-                |port: &&crate::world::ContainerPort| port.name.as_deref().is_some_and(|name| names.contains(&name));
-            let number = map.world.pod(*id).ports.iter().find(named).map(|port| port.number);
+            let ports = &map.world.pod(*id).ports;
+            let number = ports.iter().find(|port| port.name.as_deref().is_some_and(|name| names.contains(&name)));
+            let number = number.map(|port| port.number);
             found.push((*id, number.into_iter().collect::<Vec<u16>>()));
         }
         if found.iter().any(|(_, ports)| ports.is_empty()) {
@@ -207,7 +207,7 @@ impl<'a> Lookup<'a> {
                 format!("no Service leads to the ingress controller on port {client}, and its pods name no such port");
             let fix = format!("write `peers: {{{}: {{selector: …, port: …}}}}`", self.key());
             self.report(Code::PeerUnknown, self.key(), message, fix);
-            return vec![self.unresolved(None)];
+            return vec![unresolved(None)];
         }
         self.peers_of("the ingress controller", &found, None, None)
     }
@@ -268,6 +268,14 @@ impl<'a> Lookup<'a> {
                 return Controller::Unknown;
             }
             pods.extend(own);
+        }
+        let workloads: BTreeSet<_> =
+            pods.iter().filter_map(|id| self.map.map(|map| selector_of(map.world.pod(*id)))).collect();
+        if workloads.len() > 1 {
+            let message =
+                "several installations of the ingress controller could answer; all of them are meant".to_owned();
+            let fix = format!("pin it with `peers: {{{}: {{selector: {{namespace: …, …}}}}}}`", self.key());
+            self.report(Code::DefaultUsed, self.key(), message, fix);
         }
         Controller::Pods(pods)
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 
 use super::map::{pod_port, selector_of};
-use super::{Lookup, distinct};
+use super::{Lookup, distinct, unresolved};
 use crate::judge::Code;
 use crate::matrix::{Peer, PeerKind, Port};
 use crate::world::{Labels, ObjectName, PodId, PortRef};
@@ -29,13 +29,12 @@ impl Lookup<'_> {
         let mut found = Vec::new();
         for id in pods {
             let pod = map.world.pod(*id);
-            let number = match wanted {
-                Some(port) => pod_port(pod, port, protocol),
-                None => {
-                    let own = distinct(pod.ports.iter().filter(|p| p.protocol == protocol).map(|p| p.number));
-                    // A pod with one port means that one; among several only the protocol's own is a safe choice.
-                    if let [only] = own[..] { Some(only) } else { fallback }
-                }
+            let number = if let Some(port) = wanted {
+                pod_port(pod, port, protocol)
+            } else {
+                let own = distinct(pod.ports.iter().filter(|p| p.protocol == protocol).map(|p| p.number));
+                // A pod with one port means that one; among several only the protocol's own is a safe choice.
+                if let [only] = own[..] { Some(only) } else { fallback }
             };
             if number.is_none() {
                 missing.push(pod.name.to_string());
@@ -112,17 +111,15 @@ impl Lookup<'_> {
         }
         nets.sort();
         nets.dedup();
-        let known = if nets.is_empty() { "which are not known" } else { "which the policy names" };
+        let known = if nets.is_empty() { "which are not known" } else { "which stand in for its pods" };
         let message = format!("{name} runs in its nodes' network: policies see the nodes' addresses, {known}");
-        let fix = match nets.is_empty() {
-            true => "add the Nodes (`kubectl get nodes -o yaml`), or run it in the pod network",
-            false => "run it in the pod network if you can: a node's address stands for everything on that node",
+        let (kind, fix) = if nets.is_empty() {
+            (PeerKind::Unresolved, "add the Nodes (`kubectl get nodes -o yaml`), or run it in the pod network")
+        } else {
+            let fix = "run it in the pod network if you can: a node's address stands for everything on that node";
+            (PeerKind::Blocks { nets, except: Vec::new(), host: None }, fix)
         };
         self.report(Code::HostNetworkPeer, name, message, fix);
-        let kind = match nets.is_empty() {
-            true => PeerKind::Unresolved,
-            false => PeerKind::Blocks { nets, except: Vec::new(), host: None },
-        };
         let ports = distinct(host.iter().flat_map(|(_, ports)| ports.iter().copied()));
         Peer { kind, ports, service, by_default: false }
     }
@@ -132,7 +129,7 @@ impl Lookup<'_> {
         let Some(namespace) = namespace.or(self.subject.map(|subject| subject.namespace.as_str())) else {
             let message = "a selector without a namespace means the subject's, which is not known".to_owned();
             self.report(Code::PeerUnknown, self.key(), message, "add `namespace` to the selector");
-            return vec![self.unresolved(port)];
+            return vec![unresolved(port)];
         };
         let pods = self.map.map(|map| map.selected(namespace, labels)).unwrap_or_default();
         if pods.is_empty() {

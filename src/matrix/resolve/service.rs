@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::map::{Map, pod_port};
 use super::select::{Found, listed};
-use super::{Lookup, distinct};
+use super::{Lookup, distinct, unresolved};
 use crate::judge::{Code, Finding};
 use crate::matrix::{Peer, PeerKind, Port};
 use crate::source::de::closest;
@@ -106,7 +106,7 @@ impl<'a> Lookup<'a> {
                 self.key()
             );
             self.report(Code::PeerUnknown, &object, message, fix);
-            return vec![self.unresolved(port)];
+            return vec![unresolved(port)];
         };
         if let Some(service) = map.world.services.get(name) {
             return self.service(service, port);
@@ -119,13 +119,13 @@ impl<'a> Lookup<'a> {
             (None, None) => "correct the name, or add the Service's manifest".to_owned(),
         };
         self.report(Code::ReferenceBroken, &object, format!("there is no Service {name}"), fix);
-        vec![self.unresolved(port)]
+        vec![unresolved(port)]
     }
 
     /// A Service of the world.
     pub(super) fn service(&mut self, service: &'a Service, port: Option<&Port>) -> Vec<Peer> {
         let Some(map) = self.map else {
-            return vec![self.unresolved(port)];
+            return vec![unresolved(port)];
         };
         if let ServiceKind::ExternalName(host) = &service.kind {
             return self.external_name(service, host, port);
@@ -151,20 +151,20 @@ impl<'a> Lookup<'a> {
                     found.pods.iter_mut().for_each(|(_, ports)| *ports = vec![number]);
                     (found, None)
                 }
-                None => return vec![self.unresolved(None)],
+                None => return vec![unresolved(None)],
             },
             Some(Port::Unknown { default }) => match self.only_entry(service, *default) {
                 Some(entry) => (self.behind(service, entry), Some(entry.port)),
-                None => return vec![self.unresolved(None)],
+                None => return vec![unresolved(None)],
             },
         };
-        self.service_peers(service, found, client, port)
+        self.service_peers(service, &found, client, port)
     }
 
     fn service_peers(
         &mut self,
         service: &'a Service,
-        found: Endpoints,
+        found: &Endpoints,
         client: Option<u16>,
         port: Option<&Port>,
     ) -> Vec<Peer> {
@@ -175,7 +175,9 @@ impl<'a> Lookup<'a> {
         if !found.pods.is_empty() {
             return self.peers_of(&name, &found.pods, preferred, via);
         }
-        let declared = client.and_then(|client| self.declared_target(service, client));
+        // What slices say is what kube-proxy does; the declared target is the next best.
+        let declared = client.filter(|_| found.others.is_empty());
+        let declared = declared.and_then(|client| self.declared_target(service, client));
         let ports = match port {
             None => Vec::new(),
             Some(Port::Pod(_)) => self.literal_ports(port),
@@ -194,7 +196,7 @@ impl<'a> Lookup<'a> {
             let message = format!("{name} has neither a selector nor endpoints that are known");
             let fix = "add its EndpointSlices (`kubectl get endpointslices -o yaml`)";
             self.report_at(Code::ReferenceBroken, service, message, fix);
-            return vec![self.unresolved(port)];
+            return vec![unresolved(port)];
         }
         let nets = found.others.iter().map(|(ip, _)| (*ip).into()).collect();
         let mut peer = self.blocks(nets, Vec::new(), None, None);
@@ -229,7 +231,7 @@ impl<'a> Lookup<'a> {
                 let message =
                     format!("Service {} names {}, which is a name for another host itself", service.name, next.name);
                 self.report_at(Code::ReferenceBroken, service, message, "let it name the last host of the chain");
-                vec![self.unresolved(port.as_ref())]
+                vec![unresolved(port.as_ref())]
             }
             None => self.outside(host, &[], port.as_ref()),
         }
