@@ -170,9 +170,10 @@ pub fn parse_each(file: &Arc<str>, text: &str, mut each: impl FnMut(Document)) -
             InputError::new(Place::new(file, position), message)
         })?;
         if let Some(root) = builder.event(event, span)?
-            && root.value != Value::Null {
-                each(Document { file: Arc::clone(file), root });
-            }
+            && root.value != Value::Null
+        {
+            each(Document { file: Arc::clone(file), root });
+        }
     }
     Ok(())
 }
