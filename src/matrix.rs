@@ -1,14 +1,17 @@
 //! What the guide intends: the edges of a MAS deployment, and the pods and ports they mean.
 //!
-//! [`derive`](mod@derive) turns the guide's values, MAS's own config and a TrafficMatrix into [`Edge`]s; [`resolve`](mod@resolve) finds the pods, pod ports and addresses behind them in a [`World`](crate::world::World).
+//! [`derive()`] turns the guide's values, MAS's own config and a TrafficMatrix into [`Edge`]s; [`resolve`](resolve::resolve) finds the pods, pod ports and addresses behind them in a [`World`](crate::world::World).
 //! Pure.
 
+pub mod derive;
 mod edge;
 mod endpoint;
 pub mod resolve;
 mod resolved;
+pub mod traffic_matrix;
 
+pub use derive::{Sources, derive};
 pub use edge::{Edge, Exchange, Expect, Intent, Party, Port, Provenance, SmtpMode, SslMode, SubjectRule, Target};
-pub use endpoint::parse_endpoint;
-pub use resolve::resolve;
+pub use endpoint::{PortText, parse_block, parse_endpoint, parse_port, parse_protocol};
 pub use resolved::{Peer, PeerKind, Resolution, ResolvedEdge, Subject};
+pub use traffic_matrix::TrafficMatrix;
