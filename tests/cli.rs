@@ -11,6 +11,9 @@ use serde_json::Value;
 
 const GUIDE: &str = "policies/guide-values.yaml";
 const WORLD: &str = "tests/fixtures/guide-world";
+const MATRIX: &str = "policies/traffic-matrix.yaml";
+/// The guide's world with DNS on 5353, as the demo runs it.
+const CLUSTER: &str = "policies/cluster";
 const EDGES: [&str; 8] = [
     "traefik-to-mas",
     "synapse-to-mas",
@@ -110,7 +113,10 @@ fn tables_fit_the_page() {
         &["--help"],
         &["audit", "--help"],
     ] {
-        let (out, _) = expect(0, args);
+        // The world's URL names a wrong Service port on purpose, which is an error finding.
+        let output = portreeve(args);
+        assert!(output.status.code().is_some_and(|code| code < 2));
+        let out = String::from_utf8(output.stdout).unwrap();
         for line in out.lines() {
             let long_word = line.split(' ').any(|word| word.chars().count() > 60);
             assert!(line.chars().count() <= 100 || long_word, "{args:?}: {} columns: {line}", line.chars().count());
@@ -145,16 +151,17 @@ fn the_policies_folder_is_current() {
 fn check_sees_a_change_and_out_writes_whole_files() {
     let folder = Folder::new();
     let out = folder.path().to_str().unwrap().to_owned();
-    expect(0, &["render", "--matrix", "policies/traffic-matrix.yaml", "--out", &out]);
+    let base = ["render", "--matrix", MATRIX, "--manifests", CLUSTER];
+    expect(0, &[&base[..], &["--out", &out]].concat());
     let written = folder.path().join("matrix_portreeve-mas.yaml");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "temporary files are left");
-    expect(0, &["render", "--matrix", "policies/traffic-matrix.yaml", "--check", &out]);
+    expect(0, &[&base[..], &["--check", &out]].concat());
     let changed = fs::read_to_string(&written).unwrap().replace("5432", "5433");
     fs::write(&written, changed).unwrap();
-    let (text, _) = expect(1, &["render", "--matrix", "policies/traffic-matrix.yaml", "--check", &out]);
+    let (text, _) = expect(1, &[&base[..], &["--check", &out]].concat());
     assert!(text.contains("matrix_portreeve-mas.yaml:") && text.contains("5432"), "{text}");
     fs::remove_file(&written).unwrap();
-    let (text, _) = expect(1, &["render", "--matrix", "policies/traffic-matrix.yaml", "--check", &out]);
+    let (text, _) = expect(1, &[&base[..], &["--check", &out]].concat());
     assert!(text.contains("is missing"), "{text}");
 }
 
@@ -203,7 +210,7 @@ fn the_rendered_policy_audits_clean_and_each_mistake_is_named() {
 
 /// Takes the TCP entry of port 53 out of the rendered text.
 fn without_tcp_53(policy: &str) -> String {
-    policy.replace("    - protocol: TCP\n      port: 53\n", "").replace("    - port: 53\n      protocol: TCP\n", "")
+    policy.replace("    - protocol: TCP\n      port: 5353\n", "").replace("    - port: 5353\n      protocol: TCP\n", "")
 }
 
 #[test]

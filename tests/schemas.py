@@ -9,10 +9,9 @@ import sys
 import kubernetes_validate
 import yaml
 
-WORLD = ["--guide", "policies/guide-values.yaml", "--manifests", "tests/fixtures/guide-world"]
 CASES = [
-    ["render", "--matrix", "policies/traffic-matrix.yaml", "--counterparts"],
-    ["render", *WORLD, "--counterparts"],
+    ["render", "--matrix", "policies/traffic-matrix.yaml", "--manifests", "policies/cluster", "--counterparts"],
+    ["render", "--guide", "policies/guide-values.yaml", "--manifests", "tests/fixtures/guide-world", "--counterparts"],
 ]
 
 

@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// Write `<namespace>_<name>.yaml` files into this folder instead of printing
     #[arg(long, value_name = "DIR", conflicts_with = "check")]
     out: Option<PathBuf>,
-    /// Compare with the files of this folder and change nothing; a TrafficMatrix in it is used when no source is given
+    /// Compare with the files of this folder and change nothing. Without a source, the folder's own TrafficMatrix and the manifests in its `cluster/` are used
     #[arg(long, value_name = "DIR")]
     check: Option<PathBuf>,
     /// Add proposals for what the peers' own policies must allow
@@ -42,6 +42,9 @@ enum Format {
     Json,
 }
 
+/// Where a folder that is checked keeps the manifests of its world.
+const CLUSTER: &str = "cluster";
+
 /// A file to be: its name and content.
 struct Output {
     name: String,
@@ -49,13 +52,17 @@ struct Output {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
-    let mut intent = args.intent.clone();
+    let (mut intent, mut world) = (args.intent.clone(), args.world.clone());
     if let Some(folder) = &args.check
         && intent.is_empty()
     {
         intent.matrix = Some(traffic_matrix_in(folder)?);
+        let cluster = folder.join(CLUSTER);
+        if world.manifests.is_empty() && cluster.is_dir() {
+            world.manifests.push(cluster);
+        }
     }
-    let inputs = args::read(&intent, &args.world)?;
+    let inputs = args::read(&intent, &world)?;
     let name = RenderName { matrix: inputs.matrix.clone(), namespace: inputs.namespace.clone() };
     let rendered =
         network_policy(&inputs.resolution, &name, Directions::Both).map_err(|finding| cannot(&inputs, &finding))?;
@@ -109,7 +116,7 @@ fn outputs(inputs: &Inputs, name: &RenderName, rendered: &Rendered, counterparts
 /// The one TrafficMatrix among a folder's files.
 fn traffic_matrix_in(folder: &Path) -> anyhow::Result<PathBuf> {
     let mut found = Vec::new();
-    for path in files::manifests(folder)? {
+    for path in files::manifests(folder)?.into_iter().filter(|path| path.parent() == Some(folder)) {
         let is_matrix =
             |d: &crate::source::Document| d.root.get("kind").and_then(|kind| kind.text()) == Some("TrafficMatrix");
         if crate::load::inputs::documents(&path)?.iter().any(is_matrix) {

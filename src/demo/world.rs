@@ -142,20 +142,20 @@ pub(super) const POD_NET: u8 = 77;
 /// The manifests, by file name: namespaces, a node, pods with their owners, Services, EndpointSlices, Ingresses, and the peers' own policies.
 /// Addresses are those of lab 0.
 pub const MANIFESTS: [(&str, &str); 10] = [
-    ("cluster.yaml", include_str!("world/cluster.yaml")),
-    ("matrix_mas.yaml", include_str!("world/matrix_mas.yaml")),
-    ("matrix_synapse.yaml", include_str!("world/matrix_synapse.yaml")),
-    ("matrix_stranger.yaml", include_str!("world/matrix_stranger.yaml")),
-    ("postgres_matrix-db.yaml", include_str!("world/postgres_matrix-db.yaml")),
-    ("traefik_traefik.yaml", include_str!("world/traefik_traefik.yaml")),
-    ("authentif_authelia.yaml", include_str!("world/authentif_authelia.yaml")),
-    ("kube-system_coredns.yaml", include_str!("world/kube-system_coredns.yaml")),
-    ("mail_smtp.yaml", include_str!("world/mail_smtp.yaml")),
-    ("policies.yaml", include_str!("world/policies.yaml")),
+    ("cluster.yaml", include_str!("../../policies/cluster/cluster.yaml")),
+    ("matrix_mas.yaml", include_str!("../../policies/cluster/matrix_mas.yaml")),
+    ("matrix_synapse.yaml", include_str!("../../policies/cluster/matrix_synapse.yaml")),
+    ("matrix_stranger.yaml", include_str!("../../policies/cluster/matrix_stranger.yaml")),
+    ("postgres_matrix-db.yaml", include_str!("../../policies/cluster/postgres_matrix-db.yaml")),
+    ("traefik_traefik.yaml", include_str!("../../policies/cluster/traefik_traefik.yaml")),
+    ("authentif_authelia.yaml", include_str!("../../policies/cluster/authentif_authelia.yaml")),
+    ("kube-system_coredns.yaml", include_str!("../../policies/cluster/kube-system_coredns.yaml")),
+    ("mail_smtp.yaml", include_str!("../../policies/cluster/mail_smtp.yaml")),
+    ("policies.yaml", include_str!("../../policies/cluster/policies.yaml")),
 ];
 
 /// The demo's TrafficMatrix. No manifest: it is what `--matrix` takes.
-pub const TRAFFIC_MATRIX: &str = include_str!("world/matrix.yaml");
+pub const TRAFFIC_MATRIX: &str = include_str!("../../policies/traffic-matrix.yaml");
 
 /// The public host of MAS.
 pub const AUTH_HOST: &str = "auth.waadoo.ovh";

@@ -1,5 +1,6 @@
 //! Sources of the intent and manifests, read and resolved: the start of every command and of the demo's rounds.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -188,5 +189,8 @@ pub fn read(intent: &IntentPaths, manifests: &[PathBuf]) -> anyhow::Result<Input
         inputs.policies = cluster.policies;
         inputs.coverage = cluster.coverage;
     }
+    // Deriving repeats what reading found, and several edges may need the same missing thing.
+    let mut seen = BTreeSet::new();
+    inputs.findings.retain(|finding| seen.insert(finding.clone()));
     Ok(inputs)
 }
