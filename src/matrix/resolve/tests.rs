@@ -498,6 +498,15 @@ fn a_public_name_of_the_cluster_leads_back_in() {
         "0.0.0.0/0,::/0 except inside (id.example.org) 443 default",
         &["PR021 the addresses of id.example.org are not known, so every public address stands in for them"],
     );
+    // A world without any ingress controller is as blind as none.
+    let mas = "{apiVersion: v1, kind: Pod, metadata: {name: mas, namespace: m, labels: {app: mas}}, spec: {containers: [{image: matrix-authentication-service}]}}";
+    let controller = "PR021 the pods of the ingress controller are not known; its chart's own label and namespace (traefik) stand in for them";
+    check(
+        issuer(),
+        Some(&small_world(mas)),
+        &format!("{outside} | traefik {{name=traefik}} [] 8443 default"),
+        &[default, controller],
+    );
     // Without a world both stand in.
     check(
         issuer(),
@@ -725,6 +734,31 @@ fn an_allowed_target_without_a_port_is_not_written() {
         out(target(), Port::Client(PortRef::Name("http".into()))),
         Some(&world),
         "matrix {component=synapse,instance=matrix-synapse,name=matrix-synapse} [matrix-synapse-synapse-5b7d4f6c9-m2c7d] 8008",
+        &[],
+    );
+}
+
+#[test]
+fn synapse_opens_its_edge_also_behind_a_proxy() {
+    let ess = "
+{apiVersion: v1, kind: Service, metadata: {name: ess-synapse, namespace: matrix}, spec: {selector: {app: haproxy}, ports: [{port: 8008}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: haproxy, namespace: matrix, labels: {app: haproxy}}, spec: {containers: [{image: haproxy:3.2}]}}
+";
+    let inbound = edge("synapse-to-mas", host("ess-synapse"), Party::Subject, client(8080));
+    let message =
+        "PR021 the Service of Synapse's name leads to a proxy; Synapse's own pods, told by their image, open this edge";
+    check_from(
+        inbound.clone(),
+        Some(&guide_world(ess)),
+        "matrix {component=synapse,instance=matrix-synapse,name=matrix-synapse} [matrix-synapse-synapse-5b7d4f6c9-m2c7d]",
+        &[message],
+    );
+    // The other way round the proxy is whom MAS reaches.
+    check(
+        out(host("ess-synapse"), client(8008)),
+        Some(&guide_world(ess)),
+        "matrix {app=haproxy} [haproxy] 8008 via matrix/ess-synapse:8008",
         &[],
     );
 }
