@@ -107,7 +107,6 @@ fn describe(peers: &[Peer], world: Option<&World>) -> String {
 }
 
 /// Resolves one edge and compares the `to` end and the findings.
-
 #[track_caller]
 fn check(edge: Edge, world: Option<&World>, expect: &str, findings: &[&str]) {
     let resolution = resolve(&intent(vec![edge]), world);
