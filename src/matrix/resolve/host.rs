@@ -145,7 +145,7 @@ impl<'a> Lookup<'a> {
 }
 
 /// Whether an entrance's host answers for another. A catch-all is no evidence that a host is served here.
-fn answers(kind: EntranceKind, own: &str, host: &str) -> bool {
+pub(super) fn answers(kind: EntranceKind, own: &str, host: &str) -> bool {
     match own.strip_prefix("*.") {
         None => own == host,
         Some(parent) => host.strip_suffix(parent).and_then(|rest| rest.strip_suffix('.')).is_some_and(|first| {

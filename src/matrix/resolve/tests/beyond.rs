@@ -279,3 +279,24 @@ fn synapse_opens_its_edge_also_behind_a_proxy() {
         &[],
     );
 }
+
+#[test]
+fn wildcards_answer_as_their_api_says() {
+    use crate::world::EntranceKind::{HttpRoute, Ingress};
+    #[track_caller]
+    fn check_answers(own: &str, host: &str, ingress: bool, route: bool) {
+        assert_eq!(
+            (host::answers(Ingress, own, host), host::answers(HttpRoute, own, host)),
+            (ingress, route),
+            "{own} {host}"
+        );
+    }
+    check_answers("a.example", "a.example", true, true);
+    check_answers("a.example", "b.example", false, false);
+    check_answers("*.example", "a.example", true, true);
+    check_answers("*.example", "b.a.example", false, true);
+    check_answers("*.example", "example", false, false);
+    check_answers("*.example", ".example", false, false);
+    check_answers("*.example", "aexample", false, false);
+    check_answers("*", "a.example", false, false);
+}
