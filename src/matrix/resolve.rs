@@ -50,6 +50,9 @@ impl<'a> Lookup<'a> {
         for party in &edge.from {
             merge(&mut from, self.party(party, None));
         }
+        if edge.name == "synapse-to-mas" {
+            from = self.synapse_itself(from);
+        }
         let mut to = Vec::new();
         for target in &edge.to {
             merge(&mut to, self.party(&target.party, Some(&target.port)));

@@ -82,8 +82,10 @@ impl WorldBuilder {
         self.world.entrances = self.entrances.items.into_iter().flatten().collect();
         entrance::default_class(&mut self.world.entrances, &self.default_classes);
         gateway::attach(&mut self.world.entrances, &self.gateways);
+        let seen = self.world.pods.iter().filter(|pod| !pod.template);
+        let seen: HashSet<&str> = seen.map(|pod| pod.name.namespace.as_str()).collect();
         for draft in self.uncovered {
-            if let Some(not_covered) = draft.settle(&self.world, &owners) {
+            if let Some(not_covered) = draft.settle(&seen, &owners) {
                 self.findings.push(uncovered::finding(&not_covered));
                 self.world.not_covered.push(not_covered);
             }

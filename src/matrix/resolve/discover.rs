@@ -1,17 +1,21 @@
 //! Peers that no source names: looked for in the world where that is safe, and said aloud.
 
-use super::map::repository;
+use std::collections::BTreeSet;
+
+use super::map::{image_name, repository};
 use super::select::listed;
 use super::{Lookup, service, unresolved};
 use crate::judge::Code;
-use crate::matrix::{Peer, Port};
-use crate::world::{PortRef, Protocol, Service, ServiceKind};
+use crate::matrix::{Peer, PeerKind, Port};
+use crate::world::{PodId, PortRef, Protocol, Service, ServiceKind};
 
 /// Parts of the paths of PostgreSQL images.
 const POSTGRES_IMAGES: &[&str] = &["postgres", "spilo", "cnpg"];
 /// Ends of the names of Services that lead to replicas, to single pods or to a pooler. A transaction pooler breaks MAS's locks (MAS docs/setup/database.md).
 const NOT_PRIMARY: &[&str] =
     &["-ro", "-r", "-any", "-repl", "-replica", "-replicas", "-read", "-hl", "-headless", "-config", "-pods"];
+/// Last part of the repository of every Synapse image.
+const SYNAPSE_IMAGE: &str = "synapse";
 /// What the operators call the Service of the primary: CloudNativePG.
 const PRIMARY: &str = "-rw";
 
@@ -21,6 +25,8 @@ impl<'a> Lookup<'a> {
         let candidates = match peer {
             "postgres" => self.postgres(),
             "smtp" => self.relays(port),
+            "synapse" => self.running(SYNAPSE_IMAGE),
+            "prometheus" => self.running("prometheus"),
             _ => Vec::new(),
         };
         match candidates.as_slice() {
@@ -48,6 +54,33 @@ impl<'a> Lookup<'a> {
                 vec![unresolved(None)]
             }
         }
+    }
+
+    /// Whoever opens an edge for Synapse is Synapse, not a proxy in front of it: the chart of the Element Server Suite
+    /// puts HAProxy behind the Service of Synapse's name, and HAProxy asks MAS nothing.
+    pub(super) fn synapse_itself(&mut self, from: Vec<Peer>) -> Vec<Peer> {
+        let Some(map) = self.map else {
+            return from;
+        };
+        let is_synapse = |id: &PodId| map.world.pod(*id).images.iter().any(|image| image_name(image) == SYNAPSE_IMAGE);
+        let (mut namespaces, mut own) = (BTreeSet::new(), false);
+        for peer in &from {
+            if let PeerKind::Pods { namespace, pods, .. } = &peer.kind {
+                namespaces.insert(namespace.clone());
+                own |= pods.is_empty() || pods.iter().any(is_synapse);
+            }
+        }
+        let itself: Vec<PodId> =
+            map.filtered(|pod| namespaces.contains(&pod.name.namespace)).into_iter().filter(is_synapse).collect();
+        if own || itself.is_empty() {
+            return from;
+        }
+        let message =
+            "the Service of Synapse's name leads to a proxy; Synapse's own pods, told by their image, open this edge";
+        let fix = "pin them with `peers: {synapse: {selector: {namespace: …, …}}}`";
+        self.report(Code::DefaultUsed, "synapse", message.to_owned(), fix);
+        let found: Vec<_> = itself.into_iter().map(|id| (id, Vec::new())).collect();
+        self.peers_of("Synapse", &found, None, None)
     }
 
     /// product.md §7: an unknown relay is somewhere outside.
@@ -88,6 +121,12 @@ impl<'a> Lookup<'a> {
         self.serving(|s| mail.iter().any(|port| service::entry(s, port, Protocol::Tcp).is_some()))
     }
 
+    /// Services with an address of their own whose pods run an image of this name.
+    fn running(&self, image: &str) -> Vec<&'a Service> {
+        let runs = |service: &Service| self.runs(service, |own| image_name(own) == image);
+        self.serving(|service| service.kind == ServiceKind::Virtual && runs(service))
+    }
+
     fn serving(&self, keep: impl Fn(&Service) -> bool) -> Vec<&'a Service> {
         let Some(map) = self.map else {
             return Vec::new();
@@ -101,13 +140,14 @@ impl<'a> Lookup<'a> {
     }
 
     fn runs_postgres(&self, service: &Service) -> bool {
+        self.runs(service, |image| POSTGRES_IMAGES.iter().any(|part| repository(image).contains(part)))
+    }
+
+    fn runs(&self, service: &Service, fits: impl Fn(&str) -> bool) -> bool {
         let Some(map) = self.map else {
             return false;
         };
         let mut pods = service.ports.iter().flat_map(|entry| service::endpoints(map, service, entry).pods);
-        pods.any(|(id, _)| {
-            let images = &map.world.pod(id).images;
-            images.iter().any(|image| POSTGRES_IMAGES.iter().any(|part| repository(image).contains(part)))
-        })
+        pods.any(|(id, _)| map.world.pod(id).images.iter().any(|image| fits(image)))
     }
 }

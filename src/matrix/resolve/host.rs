@@ -72,7 +72,11 @@ impl<'a> Lookup<'a> {
                 {
                     return self.hairpin(host, port);
                 }
-                self.outside(host, allow_private, port)
+                let mut peers = self.outside(host, allow_private, port);
+                if port.is_some() && !self.has_controller() {
+                    peers.extend(self.unseen_hairpin());
+                }
+                peers
             }
         }
     }
@@ -105,12 +109,16 @@ impl<'a> Lookup<'a> {
             return vec![unresolved(port)];
         }
         let mut peers = self.outside(host, allow_private, port);
-        let https = matches!(&self.edge.exchange, Exchange::Oidc { issuer } if issuer.starts_with("https:"));
-        if https && port.is_some() {
-            // The issuer's public name usually leads back to the cluster's own ingress controller.
-            peers.push(self.default_controller(&TRAEFIK, Some(&[TRAEFIK.https])));
+        if port.is_some() {
+            peers.extend(self.unseen_hairpin());
         }
         peers
+    }
+
+    /// An https issuer's public name usually leads back to the cluster's own ingress controller, also where none is seen.
+    fn unseen_hairpin(&mut self) -> Option<Peer> {
+        let https = matches!(&self.edge.exchange, Exchange::Oidc { issuer } if issuer.starts_with("https:"));
+        https.then(|| self.default_controller(&TRAEFIK, Some(&[TRAEFIK.https])))
     }
 
     /// Entrances that answer for a host by name.
@@ -137,7 +145,7 @@ impl<'a> Lookup<'a> {
 }
 
 /// Whether an entrance's host answers for another. A catch-all is no evidence that a host is served here.
-fn answers(kind: EntranceKind, own: &str, host: &str) -> bool {
+pub(super) fn answers(kind: EntranceKind, own: &str, host: &str) -> bool {
     match own.strip_prefix("*.") {
         None => own == host,
         Some(parent) => host.strip_suffix(parent).and_then(|rest| rest.strip_suffix('.')).is_some_and(|first| {

@@ -337,6 +337,11 @@ impl<'a> Lookup<'a> {
         }
     }
 
+    /// Whether any ingress controller is among the known pods.
+    pub(super) fn has_controller(&self) -> bool {
+        FAMILIES.iter().any(|family| !self.pods_of(family).is_empty())
+    }
+
     /// A family's pods; of several installations those behind a load balancer, if that leaves one.
     fn pods_of(&self, family: &Family) -> Vec<PodId> {
         let Some(map) = self.map else {

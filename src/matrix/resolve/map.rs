@@ -75,7 +75,7 @@ impl<'w> Map<'w> {
         self.by_namespace.get(namespace).into_iter().flatten().map(|id| (*id, self.world.pod(*id)))
     }
 
-    /// Pods of a namespace that carry all these labels.
+    /// Pods of a namespace that carry all these labels, sorted.
     pub(super) fn selected(&self, namespace: &str, selector: &Labels) -> Vec<PodId> {
         self.in_namespace(namespace)
             .filter(|(_, pod)| labels::matches_all(selector, &pod.labels))

@@ -64,7 +64,7 @@ impl Lookup<'_> {
         let mut groups: BTreeMap<(String, Labels), (Vec<PodId>, Vec<u16>)> = BTreeMap::new();
         let covering = preferred.and_then(|(namespace, selector)| {
             let selected = map.selected(namespace, selector);
-            let covers = own.iter().all(|(id, _)| selected.contains(id));
+            let covers = own.iter().all(|(id, _)| selected.binary_search(id).is_ok());
             let selected = selected.into_iter().filter(|id| !map.world.pod(*id).host_network);
             covers.then(|| ((namespace.to_owned(), selector.clone()), selected.collect::<Vec<_>>()))
         });

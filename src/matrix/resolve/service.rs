@@ -36,15 +36,13 @@ pub(super) fn entry_to<'s>(
     protocol: Protocol,
 ) -> Option<&'s ServicePort> {
     let mut entries = service.ports.iter().filter(|entry| entry.protocol == protocol);
-    entries.find(|entry| {
-        let found = endpoints(map, service, entry);
-        let behind = found.pods.iter().flat_map(|(_, ports)| ports.iter());
-        let behind = behind.chain(found.others.iter().map(|(_, port)| port));
-        let declared = match &entry.target {
-            PortRef::Number(number) => Some(number),
-            PortRef::Name(_) => None,
-        };
-        behind.chain(declared).any(|port| pod_ports.contains(port))
+    entries.find(|entry| match &entry.target {
+        PortRef::Number(number) if pod_ports.contains(number) => true,
+        _ => {
+            let found = endpoints(map, service, entry);
+            let pods = found.pods.iter().flat_map(|(_, ports)| ports.iter());
+            pods.chain(found.others.iter().map(|(_, port)| port)).any(|port| pod_ports.contains(port))
+        }
     })
 }
 

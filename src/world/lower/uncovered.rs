@@ -1,6 +1,8 @@
 //! Kinds from which pods or routes arise that are not read: what is not known must be said.
 
-use super::super::{NotCovered, Object, World};
+use std::collections::HashSet;
+
+use super::super::{NotCovered, Object};
 use super::meta::name_of;
 use super::workload::Owners;
 use super::{Lowered, WorldBuilder};
@@ -91,14 +93,12 @@ fn has_pod_template(object: &Object) -> bool {
 }
 
 impl Draft {
-    /// What stays unknown because of this object, if anything does.
-    pub(super) fn settle(self, world: &World, owners: &Owners) -> Option<NotCovered> {
+    /// What stays unknown because of this object, if anything does. `seen` are the namespaces of which there are pods.
+    pub(super) fn settle(self, seen: &HashSet<&str>, owners: &Owners) -> Option<NotCovered> {
         let covered = match self.covered_if {
             CoveredIf::Never => false,
             CoveredIf::Owned => owners.contains(&(self.namespace, self.kind, self.name)),
-            CoveredIf::PodsInTarget => {
-                world.pods.iter().any(|pod| !pod.template && pod.name.namespace == self.namespace)
-            }
+            CoveredIf::PodsInTarget => seen.contains(self.namespace.as_str()),
         };
         (!covered).then_some(self.not_covered)
     }
