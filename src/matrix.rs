@@ -12,5 +12,5 @@ pub mod traffic_matrix;
 pub use derive::{Sources, derive};
 pub use edge::{Edge, Exchange, Expect, Intent, Party, Port, Provenance, SmtpMode, SslMode, SubjectRule, Target};
 pub use endpoint::{PortText, parse_block, parse_endpoint, parse_port, parse_protocol};
-pub use traffic_matrix::TrafficMatrix;
 pub use resolved::{Peer, PeerKind, Resolution, ResolvedEdge, Subject};
+pub use traffic_matrix::TrafficMatrix;

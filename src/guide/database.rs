@@ -159,11 +159,17 @@ mod tests {
         check("postgresql:///mas?host=/run/postgresql", Ok((Socket, None, None)));
         check("postgresql:///mas?host=db&port=6432", Ok((host("db"), Some(6432), None)));
         check("postgresql://a/mas?host=b&host=c", Ok((host("c"), None, None)));
-        check("postgresql://a/mas?hostaddr=10.0.0.9&sslmode=VERIFY-FULL", Ok((host("10.0.0.9"), None, Some(SslMode::VerifyFull))));
+        check(
+            "postgresql://a/mas?hostaddr=10.0.0.9&sslmode=VERIFY-FULL",
+            Ok((host("10.0.0.9"), None, Some(SslMode::VerifyFull))),
+        );
         check("postgresql://", Ok((Unsaid, None, None)));
         check("postgresql:///mas", Ok((Unsaid, None, None)));
         check("db:5432", Err("expected a URI that begins with postgresql://"));
-        check("postgresql://db/mas?sslmode=on", Err("expected one of disable, allow, prefer, require, verify-ca, verify-full"));
+        check(
+            "postgresql://db/mas?sslmode=on",
+            Err("expected one of disable, allow, prefer, require, verify-ca, verify-full"),
+        );
         check("postgresql://%zz/mas", Err("a percent sign is not followed by two hexadecimal digits"));
         check("postgresql://db/mas?port=0", Err("the port is no number from 1 to 65535"));
     }

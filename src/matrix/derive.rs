@@ -1,6 +1,6 @@
 //! Sources → [`Intent`]: which connections this deployment needs, and which must stay closed.
 //!
-//! Each source is asked about each edge and answers with one [`Said`]; [`Draft::settle`] joins the answers.
+//! Each source is asked about each edge and answers with one `Said`; `Draft::settle` joins the answers.
 //! Where two sources name different targets both stay allowed and a finding cites both, because a policy that follows the wrong one cuts MAS off.
 
 mod extras;
@@ -107,10 +107,14 @@ impl<'s> Context<'s> {
             return;
         };
         if !matrix.values_from.is_empty() && self.guides.is_empty() {
-            draft.notes.push("spec.guide.valuesFrom is followed by the controller only: give the values with --guide".into());
+            draft
+                .notes
+                .push("spec.guide.valuesFrom is followed by the controller only: give the values with --guide".into());
         }
         if !matrix.mas_config_from.is_empty() && self.config.is_none() {
-            draft.notes.push("spec.masConfigFrom is followed by the controller only: give the file with --mas-config".into());
+            draft
+                .notes
+                .push("spec.masConfigFrom is followed by the controller only: give the file with --mas-config".into());
         }
         if !self.describes_mas() && !matrix.edges.is_empty() {
             draft.notes.push("no guide, MAS config or peers: only the TrafficMatrix's own edges are intended".into());
@@ -188,7 +192,9 @@ fn said_url(section: &str, url: &Url, cite: &Cite) -> Said {
             let port = Port::Client(PortRef::Number(url.port_or_default()));
             Said::Targets(vec![Ask::new(party, port, says(section, cite))])
         }
-        None => Said::Nowhere { why: format!("`{}` stays inside the pod ({})", cite.key, url.host), cite: cite.clone() },
+        None => {
+            Said::Nowhere { why: format!("`{}` stays inside the pod ({})", cite.key, url.host), cite: cite.clone() }
+        }
     }
 }
 
@@ -241,7 +247,8 @@ impl Draft {
     fn join(&mut self, name: &str, sources: &[Vec<Ask>]) -> Vec<Target> {
         let mut kept: Vec<Ask> = Vec::new();
         for asks in sources {
-            let agreed: Vec<Ask> = kept.iter().filter(|known| asks.iter().any(|ask| agree(known, ask))).cloned().collect();
+            let agreed: Vec<Ask> =
+                kept.iter().filter(|known| asks.iter().any(|ask| agree(known, ask))).cloned().collect();
             if kept.is_empty() {
                 kept.clone_from(asks);
             } else if agreed.is_empty() {

@@ -53,7 +53,8 @@ fn listeners<T>(
     }
     said.push(config);
     if context.only_peers() {
-        let provenance = Provenance { place: None, section: section.to_owned(), says: "MAS's default listener".to_owned() };
+        let provenance =
+            Provenance { place: None, section: section.to_owned(), says: "MAS's default listener".to_owned() };
         said.push(Said::Somewhere(Ask::new(Party::Subject, DEFAULT, provenance)));
     }
     said
@@ -110,8 +111,8 @@ fn serving<'l>(list: &'l [Listener], wanted: &[&[Resource]]) -> Vec<&'l Listener
             return whole;
         }
     }
-    let last = wanted.last().copied().unwrap_or_default();
-    list.iter().filter(|l| last.iter().any(|resource| has(l, resource))).collect()
+    let parts = wanted.last().copied().unwrap_or_default();
+    list.iter().filter(|l| parts.iter().any(|resource| has(l, resource))).collect()
 }
 
 fn is_reachable(listener: &Listener) -> bool {

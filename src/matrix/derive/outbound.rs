@@ -69,9 +69,7 @@ fn database(section: &str, database: &Database, cite: Option<&Cite>, row: &Row) 
     };
     match server {
         DatabaseServer::Unsaid => unsaid(),
-        DatabaseServer::Socket => {
-            Said::Nowhere { why: format!("`{}` is a Unix socket", cite.key), cite: cite.clone() }
-        }
+        DatabaseServer::Socket => Said::Nowhere { why: format!("`{}` is a Unix socket", cite.key), cite: cite.clone() },
         DatabaseServer::Host(host) => match party(host) {
             Some(party) => {
                 let port = client_port(&database.port, POSTGRES_PORT);
@@ -108,8 +106,7 @@ pub(super) fn synapse(context: &Context<'_>, draft: &mut Draft) {
     if let Some(settled) = draft.settle(row.name, said) {
         let configured = context.config.and_then(|config| config.endpoint.known());
         let endpoint = configured.or_else(|| context.guides.iter().find_map(|guide| guide.synapse_endpoint.known()));
-        let exchange =
-            endpoint.map_or(Exchange::Tcp, |url| Exchange::Synapse { endpoint: url.as_str().to_owned() });
+        let exchange = endpoint.map_or(Exchange::Tcp, |url| Exchange::Synapse { endpoint: url.as_str().to_owned() });
         draft.outward(row.name, row, settled, exchange);
         report_port_trap(context, draft);
     }

@@ -80,7 +80,8 @@ pub(super) const MAS_TO_SENTRY: Row = row("mas-to-sentry", 2, "MAS's config", "e
 pub(super) const MAS_TO_CAPTCHA: Row =
     row("mas-to-captcha", 2, "MAS's config", "registration and password recovery refuse every captcha answer");
 /// What an edge of the TrafficMatrix is for is not known, so neither is how much depends on it.
-pub(super) const FROM_MATRIX: Row = row("", 1, "TrafficMatrix", "what this edge was written into the TrafficMatrix for");
+pub(super) const FROM_MATRIX: Row =
+    row("", 1, "TrafficMatrix", "what this edge was written into the TrafficMatrix for");
 /// Deny edges: "breaks" says what is at stake when they are open.
 pub(super) const STRANGER_TO_MAS: Row = row(
     "stranger-to-mas",
