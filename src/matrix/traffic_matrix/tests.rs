@@ -1,5 +1,6 @@
 use super::*;
 use crate::source::yaml;
+use crate::world::Protocol;
 
 const HEAD: &str = "apiVersion: portreeve.io/v1alpha1\nkind: TrafficMatrix\nmetadata: {name: mas, namespace: matrix}\n";
 
