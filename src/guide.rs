@@ -12,7 +12,7 @@ pub mod values;
 
 pub use database::{Database, DatabaseServer, DatabaseUri};
 pub use mas_config::{MasConfig, is_loopback};
-pub(crate) use setting::setting;
 pub use setting::{Cite, Setting};
+pub(crate) use setting::{setting, under};
 pub use url::{Scheme, Url, host_name};
 pub use values::GuideValues;

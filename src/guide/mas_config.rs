@@ -212,6 +212,9 @@ pub fn read(documents: &[Document]) -> Result<(MasConfig, Vec<Finding>), InputEr
 
 struct Reader(Layers<RawConfig>);
 
+/// An entry of a list, with its file and its key.
+type Entry<T> = (Arc<str>, String, Field<T>);
+
 impl Reader {
     fn get<T: Clone>(&mut self, key: &str, get: impl for<'a> Fn(&'a RawConfig) -> Seen<'a, T>) -> Setting<T> {
         self.0.last(key, get)
@@ -219,21 +222,22 @@ impl Reader {
 
     fn config(&mut self) -> Result<MasConfig, InputError> {
         let account = |reader: &mut Self, key: &str, get: fn(&raw::RawAccount) -> &Option<Field<bool>>| {
-            reader.get(key, |c| Seen::of(&c.account).get(get))
+            reader.get(key, |c| Seen::of(c.account.as_ref()).get(get))
         };
         Ok(MasConfig {
-            public_base: self.get("http.public_base", |c| Seen::of(&c.http).get(|h| &h.public_base)),
+            public_base: self.get("http.public_base", |c| Seen::of(c.http.as_ref()).get(|h| &h.public_base)),
             listeners: self.listeners(),
             database: self.database()?,
             matrix: self.0.section("matrix", |c| &c.matrix),
-            endpoint: self.get("matrix.endpoint", |c| Seen::of(&c.matrix).get(|m| &m.endpoint)),
+            endpoint: self.get("matrix.endpoint", |c| Seen::of(c.matrix.as_ref()).get(|m| &m.endpoint)),
             email: self.email(),
             providers: self.providers(),
             tracing: self.telemetry("telemetry.tracing", |t| &t.tracing),
             metrics: self.telemetry("telemetry.metrics", |t| &t.metrics),
-            sentry: self.get("telemetry.sentry.dsn", |c| Seen::of(&c.telemetry).get(|t| &t.sentry).get(|s| &s.dsn)),
-            captcha: self.get("captcha.service", |c| Seen::of(&c.captcha).get(|c| &c.service)).map(captcha),
-            passwords_enabled: self.get("passwords.enabled", |c| Seen::of(&c.passwords).get(|p| &p.enabled)),
+            sentry: self
+                .get("telemetry.sentry.dsn", |c| Seen::of(c.telemetry.as_ref()).get(|t| &t.sentry).get(|s| &s.dsn)),
+            captcha: self.get("captcha.service", |c| Seen::of(c.captcha.as_ref()).get(|c| &c.service)).map(captcha),
+            passwords_enabled: self.get("passwords.enabled", |c| Seen::of(c.passwords.as_ref()).get(|p| &p.enabled)),
             password_recovery: account(self, "account.password_recovery_enabled", |a| &a.password_recovery_enabled),
             password_registration: account(self, "account.password_registration_enabled", |a| {
                 &a.password_registration_enabled
@@ -249,10 +253,10 @@ impl Reader {
         key: &str,
         get: impl for<'a> Fn(&'a raw::RawTelemetry) -> &'a Option<Field<raw::RawExporter>>,
     ) -> Telemetry {
-        let exporter =
-            self.get(&format!("{key}.exporter"), |c| Seen::of(&c.telemetry).get(|t| get(t)).get(|e| &e.exporter));
-        let endpoint =
-            self.get(&format!("{key}.endpoint"), |c| Seen::of(&c.telemetry).get(|t| get(t)).get(|e| &e.endpoint));
+        let exporter = self
+            .get(&format!("{key}.exporter"), |c| Seen::of(c.telemetry.as_ref()).get(|t| get(t)).get(|e| &e.exporter));
+        let endpoint = self
+            .get(&format!("{key}.endpoint"), |c| Seen::of(c.telemetry.as_ref()).get(|t| get(t)).get(|e| &e.endpoint));
         let exporter = exporter.map(|kind| match kind {
             RawExporterKind::None | RawExporterKind::Stdout => Exporter::Local,
             RawExporterKind::Otlp => Exporter::Otlp,
@@ -265,26 +269,29 @@ impl Reader {
         EmailConfig {
             section: self.0.section("email", |c| &c.email),
             transport: self
-                .get("email.transport", |c| Seen::of(&c.email).get(|e| &e.transport))
+                .get("email.transport", |c| Seen::of(c.email.as_ref()).get(|e| &e.transport))
                 .map(MailTransport::from),
-            mode: self.get("email.mode", |c| Seen::of(&c.email).get(|e| &e.mode)).map(SmtpMode::from),
-            hostname: self.get("email.hostname", |c| Seen::of(&c.email).get(|e| &e.hostname)).map(|host| host.0),
-            port: self.get("email.port", |c| Seen::of(&c.email).get(|e| &e.port)).map(std::num::NonZero::get),
+            mode: self.get("email.mode", |c| Seen::of(c.email.as_ref()).get(|e| &e.mode)).map(SmtpMode::from),
+            hostname: self
+                .get("email.hostname", |c| Seen::of(c.email.as_ref()).get(|e| &e.hostname))
+                .map(|host| host.0),
+            port: self.get("email.port", |c| Seen::of(c.email.as_ref()).get(|e| &e.port)).map(|port| port.0),
         }
     }
 
     fn database(&mut self) -> Result<Database, InputError> {
-        let uri = self.get("database.uri", |c| Seen::of(&c.database).get(|d| &d.uri));
-        let socket = self.get("database.socket", |c| Seen::of(&c.database).get(|d| &d.socket)).map(|_| ());
-        let host = self.get("database.host", |c| Seen::of(&c.database).get(|d| &d.host));
-        let port = self.get("database.port", |c| Seen::of(&c.database).get(|d| &d.port)).map(std::num::NonZero::get);
+        let uri = self.get("database.uri", |c| Seen::of(c.database.as_ref()).get(|d| &d.uri));
+        let socket = self.get("database.socket", |c| Seen::of(c.database.as_ref()).get(|d| &d.socket)).map(|_| ());
+        let host = self.get("database.host", |c| Seen::of(c.database.as_ref()).get(|d| &d.host));
+        let port = self.get("database.port", |c| Seen::of(c.database.as_ref()).get(|d| &d.port)).map(|port| port.0);
         if let Some(cite) = uri.cite()
             && let Some(split) = self.split_field()
         {
             let message = format!("`database.uri` and `{}` are both given: MAS refuses that, keep one", split.key);
             return Err(InputError::new(cite.place.clone(), message));
         }
-        let mode = self.get("database.ssl_mode", |c| Seen::of(&c.database).get(|d| &d.ssl_mode)).map(|word| word.0);
+        let mode =
+            self.get("database.ssl_mode", |c| Seen::of(c.database.as_ref()).get(|d| &d.ssl_mode)).map(|word| word.0);
         Ok(assemble(self.0.section("database", |c| &c.database), uri, socket, host, port, mode))
     }
 
@@ -311,7 +318,7 @@ impl Reader {
         &mut self,
         key: &str,
         get: impl for<'a> Fn(&'a RawConfig) -> Seen<'a, Vec<Field<T>>>,
-    ) -> (Vec<(Arc<str>, String, Field<T>)>, Setting<()>) {
+    ) -> (Vec<Entry<T>>, Setting<()>) {
         let whole = self.get(key, &get).map(|_| ());
         let mut entries = Vec::new();
         for (file, layer) in &self.0.layers {
@@ -326,11 +333,11 @@ impl Reader {
 
     fn providers(&mut self) -> Vec<ProviderConfig> {
         let (entries, _) =
-            self.joined("upstream_oauth2.providers", |c| Seen::of(&c.upstream_oauth2).get(|u| &u.providers));
+            self.joined("upstream_oauth2.providers", |c| Seen::of(c.upstream_oauth2.as_ref()).get(|u| &u.providers));
         let findings = &mut self.0.findings;
         let mut providers = Vec::new();
         for (file, key, entry) in entries {
-            match setting(findings, &file, key.clone(), &Some(entry)) {
+            match setting(findings, &file, key.clone(), Some(&entry)) {
                 Setting::Known(raw, cite) => providers.push(provider(findings, &file, &key, cite, &raw)),
                 Setting::Hidden(cite) => providers.push(ProviderConfig {
                     issuer: Setting::Hidden(cite.clone()),
@@ -351,7 +358,7 @@ impl Reader {
     }
 
     fn listeners(&mut self) -> Setting<Vec<Listener>> {
-        let (entries, whole) = self.joined("http.listeners", |c| Seen::of(&c.http).get(|h| &h.listeners));
+        let (entries, whole) = self.joined("http.listeners", |c| Seen::of(c.http.as_ref()).get(|h| &h.listeners));
         let cite = match whole {
             Setting::Absent => return Setting::Absent,
             Setting::Hidden(cite) => return Setting::Hidden(cite),
@@ -360,7 +367,7 @@ impl Reader {
         let findings = &mut self.0.findings;
         let mut listeners = Vec::new();
         for (file, key, entry) in entries {
-            listeners.push(match setting(findings, &file, key.clone(), &Some(entry)) {
+            listeners.push(match setting(findings, &file, key.clone(), Some(&entry)) {
                 Setting::Known(raw, cite) => listener(findings, &file, &key, cite, &raw),
                 Setting::Hidden(cite) => Listener {
                     resources: Setting::Hidden(cite.clone()),
@@ -383,23 +390,23 @@ fn captcha(raw: RawCaptchaService) -> CaptchaService {
 }
 
 fn provider(findings: &mut Vec<Finding>, file: &Arc<str>, key: &str, cite: Cite, raw: &RawProvider) -> ProviderConfig {
-    let mut url = |name: &str, field: &Option<Field<Url>>| setting(findings, file, format!("{key}.{name}"), field);
-    let issuer = url("issuer", &raw.issuer);
-    let token_endpoint = url("token_endpoint", &raw.token_endpoint);
-    let jwks_uri = url("jwks_uri", &raw.jwks_uri);
-    let userinfo_endpoint = url("userinfo_endpoint", &raw.userinfo_endpoint);
-    let discovery = setting(findings, file, format!("{key}.discovery_mode"), &raw.discovery_mode);
+    let mut url = |name: &str, field: Option<&Field<Url>>| setting(findings, file, format!("{key}.{name}"), field);
+    let issuer = url("issuer", raw.issuer.as_ref());
+    let token_endpoint = url("token_endpoint", raw.token_endpoint.as_ref());
+    let jwks_uri = url("jwks_uri", raw.jwks_uri.as_ref());
+    let userinfo_endpoint = url("userinfo_endpoint", raw.userinfo_endpoint.as_ref());
+    let discovery = setting(findings, file, format!("{key}.discovery_mode"), raw.discovery_mode.as_ref());
     ProviderConfig {
         cite,
-        id: setting(findings, file, format!("{key}.id"), &raw.id),
-        enabled: setting(findings, file, format!("{key}.enabled"), &raw.enabled),
-        name: setting(findings, file, format!("{key}.human_name"), &raw.human_name),
+        id: setting(findings, file, format!("{key}.id"), raw.id.as_ref()),
+        enabled: setting(findings, file, format!("{key}.enabled"), raw.enabled.as_ref()),
+        name: setting(findings, file, format!("{key}.human_name"), raw.human_name.as_ref()),
         issuer,
         discovery: discovery.map(|mode| match mode {
             RawDiscovery::Oidc | RawDiscovery::Insecure => Discovery::Asked,
             RawDiscovery::Disabled => Discovery::Disabled,
         }),
-        fetch_userinfo: setting(findings, file, format!("{key}.fetch_userinfo"), &raw.fetch_userinfo),
+        fetch_userinfo: setting(findings, file, format!("{key}.fetch_userinfo"), raw.fetch_userinfo.as_ref()),
         token_endpoint,
         jwks_uri,
         userinfo_endpoint,
@@ -407,29 +414,47 @@ fn provider(findings: &mut Vec<Finding>, file: &Arc<str>, key: &str, cite: Cite,
 }
 
 fn listener(findings: &mut Vec<Finding>, file: &Arc<str>, key: &str, cite: Cite, raw: &raw::RawListener) -> Listener {
-    let resources = setting(findings, file, format!("{key}.resources"), &raw.resources);
-    let binds = setting(findings, file, format!("{key}.binds"), &raw.binds);
-    let resources = resources.map(|list| {
-        let name = |field: &Field<raw::RawResource>| field.known().and_then(|r| r.name.as_ref()?.known().cloned());
-        list.iter().map(|field| name(field).map_or(Resource::Other, |name| resource(&name))).collect()
-    });
-    let binds = match binds {
+    let resources = setting(findings, file, format!("{key}.resources"), raw.resources.as_ref());
+    let resources = match resources {
+        Setting::Known(list, cite) => resources_of(findings, file, key, &list, cite),
+        Setting::Hidden(cite) => Setting::Hidden(cite),
+        Setting::Absent => Setting::Absent,
+    };
+    let binds = match setting(findings, file, format!("{key}.binds"), raw.binds.as_ref()) {
         Setting::Known(list, _) => list
             .iter()
             .enumerate()
-            .map(|(index, field)| {
-                let key = format!("{key}.binds[{index}]");
-                match setting(findings, file, key, &Some(field.clone())) {
-                    Setting::Known(raw, cite) => bind(&raw, cite),
-                    Setting::Hidden(cite) => Bind::Unknown(cite),
-                    Setting::Absent => Bind::Unknown(Cite { key: String::new(), place: Place::new(file, field.at) }),
-                }
-            })
+            .map(|(at, field)| bind(findings, file, &format!("{key}.binds[{at}]"), field))
             .collect(),
         Setting::Hidden(cite) => vec![Bind::Unknown(cite)],
         Setting::Absent => Vec::new(),
     };
     Listener { cite, resources, binds }
+}
+
+/// One hidden name makes the whole list hidden: it may be any of them.
+fn resources_of(
+    findings: &mut Vec<Finding>,
+    file: &Arc<str>,
+    key: &str,
+    list: &[Field<raw::RawResource>],
+    cite: Cite,
+) -> Setting<Vec<Resource>> {
+    let mut resources = Vec::new();
+    for (index, field) in list.iter().enumerate() {
+        let key = format!("{key}.resources[{index}]");
+        let name = match setting(findings, file, key.clone(), Some(field)) {
+            Setting::Known(raw, _) => setting(findings, file, format!("{key}.name"), raw.name.as_ref()),
+            Setting::Hidden(cite) => Setting::Hidden(cite),
+            Setting::Absent => Setting::Absent,
+        };
+        match name {
+            Setting::Known(name, _) => resources.push(resource(&name)),
+            Setting::Hidden(cite) => return Setting::Hidden(cite),
+            Setting::Absent => {}
+        }
+    }
+    Setting::Known(resources, cite)
 }
 
 fn resource(name: &str) -> Resource {
@@ -443,22 +468,27 @@ fn resource(name: &str) -> Resource {
     }
 }
 
-fn bind(raw: &RawBind, cite: Cite) -> Bind {
-    let (host, port) = match (&raw.port, &raw.address) {
-        (Some(port), _) => {
-            let host = raw.host.as_ref().map_or(Some(""), |host| host.known().map(|host| host.0.as_str()));
-            (host, port.known().map(|port| port.get()))
-        }
-        (None, Some(address)) => (address.known().map(|a| a.host.as_str()), address.known().map(|a| a.port)),
-        (None, None) if raw.socket.is_some() => return Bind::Unix(cite),
-        (None, None) => return Bind::Unknown(cite),
+/// serde tries the shapes in this order (`BindConfig` is untagged).
+fn bind(findings: &mut Vec<Finding>, file: &Arc<str>, key: &str, field: &Field<RawBind>) -> Bind {
+    let (raw, cite) = match setting(findings, file, key.to_owned(), Some(field)) {
+        Setting::Known(raw, cite) => (raw, cite),
+        Setting::Hidden(cite) => return Bind::Unknown(cite),
+        Setting::Absent => return Bind::Unknown(Cite { key: key.to_owned(), place: Place::new(file, field.at) }),
     };
-    match (host, port) {
-        (Some(host), Some(port)) if is_loopback(host) => Bind::Loopback(port, cite),
-        // A host that is hidden may be a loopback address; that the port is right is still the better guess to allow.
-        (_, Some(port)) => Bind::Port(port, cite),
-        (_, None) => Bind::Unknown(cite),
-    }
+    let port = setting(findings, file, format!("{key}.port"), raw.port.as_ref());
+    let address = setting(findings, file, format!("{key}.address"), raw.address.as_ref());
+    let (host, port, cite) = match (port, address) {
+        (Setting::Known(port, cite), _) => {
+            // A hidden host may be a loopback address, but then nothing would work and its finding tells why.
+            let host = setting(findings, file, format!("{key}.host"), raw.host.as_ref()).known().cloned();
+            (host.map(|host| host.0).unwrap_or_default(), port.0, cite)
+        }
+        (Setting::Hidden(cite), _) | (Setting::Absent, Setting::Hidden(cite)) => return Bind::Unknown(cite),
+        (Setting::Absent, Setting::Known(address, cite)) => (address.host, address.port, cite),
+        (Setting::Absent, Setting::Absent) if raw.socket.is_some() => return Bind::Unix(cite),
+        (Setting::Absent, Setting::Absent) => return Bind::Unknown(cite),
+    };
+    if is_loopback(&host) { Bind::Loopback(port, cite) } else { Bind::Port(port, cite) }
 }
 
 /// Whether a connection to this host stays inside the pod.

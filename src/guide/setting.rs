@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::judge::{Code, Finding};
 use crate::source::de::Field;
-use crate::source::{Place, Position};
+use crate::source::{InputError, Place, Position};
 
 /// Where a value stands and what it is called there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub(super) enum Seen<'a, T> {
 }
 
 impl<'a, T> Seen<'a, T> {
-    pub(super) fn of(field: &'a Option<Field<T>>) -> Self {
+    pub(super) fn of(field: Option<&'a Field<T>>) -> Self {
         match field {
             None => Self::Absent,
             Some(field) => match field.known() {
@@ -81,7 +81,7 @@ impl<'a, T> Seen<'a, T> {
     pub(super) fn get<U>(self, field: impl FnOnce(&'a T) -> &'a Option<Field<U>>) -> Seen<'a, U> {
         match self {
             Self::Absent => Seen::Absent,
-            Self::Known(section, _) => Seen::of(field(section)),
+            Self::Known(section, _) => Seen::of(field(section).as_ref()),
             Self::Hidden(why, at) => Seen::Hidden(why, at),
         }
     }
@@ -130,7 +130,7 @@ pub(crate) fn setting<T: Clone>(
     findings: &mut Vec<Finding>,
     file: &Arc<str>,
     key: String,
-    field: &Option<Field<T>>,
+    field: Option<&Field<T>>,
 ) -> Setting<T> {
     match Seen::of(field) {
         Seen::Absent => Setting::Absent,
@@ -141,6 +141,13 @@ pub(crate) fn setting<T: Clone>(
             Setting::Hidden(Cite { key, place })
         }
     }
+}
+
+/// Puts the name of a section before an error from inside it. Errors about the section itself name no path of their own.
+pub(crate) fn under(section: &str, error: InputError) -> InputError {
+    let itself = ["`", "unknown key ", "expected "].iter().any(|start| error.message.starts_with(start));
+    let joint = if itself { ": " } else { "." };
+    InputError::new(error.place, format!("{section}{joint}{}", error.message))
 }
 
 /// The finding about a value that this file does not hold.

@@ -111,6 +111,28 @@ pub(super) fn from_text<'de, D: de::Deserializer<'de>, T>(
     deserializer.deserialize_str(TextVisitor(expected, parse))
 }
 
+/// A port by number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PortNumber(pub(super) u16);
+
+impl<'de> de::Deserialize<'de> for PortNumber {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "a port from 1 to 65535";
+        struct PortVisitor;
+        impl de::Visitor<'_> for PortVisitor {
+            type Value = PortNumber;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(EXPECTED)
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<PortNumber, E> {
+                let port = u16::try_from(number).ok().filter(|port| *port != 0);
+                port.map(PortNumber).ok_or_else(|| E::custom(format_args!("expected {EXPECTED}")))
+            }
+        }
+        deserializer.deserialize_any(PortVisitor)
+    }
+}
+
 /// Splits `host`, `host:port`, `[v6]` and `[v6]:port`.
 pub(super) fn split_port(text: &str) -> Result<(&str, Option<u16>), &'static str> {
     let (host, port) = match text.strip_prefix('[') {

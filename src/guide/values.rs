@@ -8,7 +8,7 @@ pub(super) use self::raw::{HostText, MailHostText, RawSmtpMode, RawTransport};
 use std::sync::Arc;
 
 use self::raw::{RawMas, RawProvider};
-use super::setting::{Layers, Seen, setting};
+use super::setting::{Layers, Seen, setting, under};
 use super::{Cite, Database, DatabaseServer, Setting, Url};
 use crate::judge::{Code, Finding};
 use crate::matrix::SmtpMode;
@@ -157,15 +157,12 @@ pub(crate) fn read_block(
         _ => {}
     }
     let mut warnings = Vec::new();
-    let inside = |error: InputError| InputError::new(error.place, format!("{prefix}mas.{}", error.message));
-    let raw: RawMas = de::read(document, node, UnknownKeys::Warn, &mut warnings).map_err(inside)?;
-    let mut reader = Reader {
-        file: &document.file,
-        key: format!("{prefix}mas"),
-        layers: Layers::new(vec![(Arc::clone(&document.file), raw)]),
-    };
+    let key = format!("{prefix}mas");
+    let raw: RawMas = de::read(document, node, UnknownKeys::Warn, &mut warnings).map_err(|error| under(&key, error))?;
+    let mut reader = Reader { file: &document.file, key, layers: Layers::new(vec![(Arc::clone(&document.file), raw)]) };
     let values = reader.values(place);
-    let mut findings: Vec<Finding> = warnings.into_iter().map(|warning| unknown_key("mas", warning)).collect();
+    let mut findings: Vec<Finding> =
+        warnings.into_iter().map(|warning| unknown_key(&reader.key, under(&reader.key, warning))).collect();
     findings.append(&mut reader.layers.findings);
     Ok((values, findings))
 }
@@ -196,30 +193,31 @@ impl Reader<'_> {
         let providers = self.providers();
         GuideValues {
             block: Cite { key: self.key.clone(), place },
-            enabled: self.get("enabled", |m| Seen::of(&m.enabled)),
+            enabled: self.get("enabled", |m| Seen::of(m.enabled.as_ref())),
             image: self.image(),
             target_port: self
-                .get("service.targetPort", |m| Seen::of(&m.service).get(|s| &s.target_port))
+                .get("service.targetPort", |m| Seen::of(m.service.as_ref()).get(|s| &s.target_port))
                 .map(|port| port.0),
-            ingress_enabled: self.get("ingress.enabled", |m| Seen::of(&m.ingress).get(|i| &i.enabled)),
+            ingress_enabled: self.get("ingress.enabled", |m| Seen::of(m.ingress.as_ref()).get(|i| &i.enabled)),
             ingress_host: self.ingress_host(),
             database: self.database(),
-            synapse_endpoint: self.get("synapse.endpoint", |m| Seen::of(&m.synapse).get(|s| &s.endpoint)),
-            oidc_enabled: self.get("oidc.enabled", |m| Seen::of(&m.oidc).get(|o| &o.enabled)),
+            synapse_endpoint: self.get("synapse.endpoint", |m| Seen::of(m.synapse.as_ref()).get(|s| &s.endpoint)),
+            oidc_enabled: self.get("oidc.enabled", |m| Seen::of(m.oidc.as_ref()).get(|o| &o.enabled)),
             providers,
             features: Features {
-                email_verification: self
-                    .get("features.emailVerification", |m| Seen::of(&m.features).get(|f| &f.email_verification)),
+                email_verification: self.get("features.emailVerification", |m| {
+                    Seen::of(m.features.as_ref()).get(|f| &f.email_verification)
+                }),
                 password_reset: self
-                    .get("features.passwordReset", |m| Seen::of(&m.features).get(|f| &f.password_reset)),
+                    .get("features.passwordReset", |m| Seen::of(m.features.as_ref()).get(|f| &f.password_reset)),
             },
             email: self.email(),
         }
     }
 
     fn image(&mut self) -> Setting<String> {
-        let registry = self.get("image.registry", |m| Seen::of(&m.image).get(|i| &i.registry));
-        let repository = self.get("image.repository", |m| Seen::of(&m.image).get(|i| &i.repository));
+        let registry = self.get("image.registry", |m| Seen::of(m.image.as_ref()).get(|i| &i.registry));
+        let repository = self.get("image.repository", |m| Seen::of(m.image.as_ref()).get(|i| &i.repository));
         match registry.known() {
             Some(registry) if !registry.is_empty() => repository.map(|repository| format!("{registry}/{repository}")),
             _ => repository,
@@ -228,7 +226,7 @@ impl Reader<'_> {
 
     /// An empty host is the same as none.
     fn ingress_host(&mut self) -> Setting<String> {
-        match self.get("ingress.host", |m| Seen::of(&m.ingress).get(|i| &i.host)) {
+        match self.get("ingress.host", |m| Seen::of(m.ingress.as_ref()).get(|i| &i.host)) {
             Setting::Known(host, _) if host.0.is_empty() => Setting::Absent,
             host => host.map(|host| host.0),
         }
@@ -236,23 +234,24 @@ impl Reader<'_> {
 
     fn database(&mut self) -> Database {
         let section = self.section("database", |m| &m.database);
-        let uri = self.get("database.uri", |m| Seen::of(&m.database).get(|d| &d.uri));
-        let socket = self.get("database.socket", |m| Seen::of(&m.database).get(|d| &d.socket));
-        let host = self.get("database.host", |m| Seen::of(&m.database).get(|d| &d.host));
-        let port = self.get("database.port", |m| Seen::of(&m.database).get(|d| &d.port));
-        let mode = self.get("database.sslMode", |m| Seen::of(&m.database).get(|d| &d.ssl_mode)).map(|word| word.0);
-        assemble(section, uri, socket.map(|_| ()), host, port.map(std::num::NonZero::get), mode)
+        let uri = self.get("database.uri", |m| Seen::of(m.database.as_ref()).get(|d| &d.uri));
+        let socket = self.get("database.socket", |m| Seen::of(m.database.as_ref()).get(|d| &d.socket));
+        let host = self.get("database.host", |m| Seen::of(m.database.as_ref()).get(|d| &d.host));
+        let port = self.get("database.port", |m| Seen::of(m.database.as_ref()).get(|d| &d.port));
+        let mode =
+            self.get("database.sslMode", |m| Seen::of(m.database.as_ref()).get(|d| &d.ssl_mode)).map(|word| word.0);
+        assemble(section, uri, socket.map(|_| ()), host, port.map(|port| port.0), mode)
     }
 
     fn providers(&mut self) -> Vec<ProviderValues> {
-        let list = self.get("oidc.providers", |m| Seen::of(&m.oidc).get(|o| &o.providers));
+        let list = self.get("oidc.providers", |m| Seen::of(m.oidc.as_ref()).get(|o| &o.providers));
         let Setting::Known(list, _) = list else {
             return Vec::new();
         };
         let mut providers = Vec::new();
         for (index, entry) in list.iter().enumerate() {
             let key = format!("{}.oidc.providers[{index}]", self.key);
-            let whole = setting(&mut self.layers.findings, self.file, key.clone(), &Some(entry.clone()));
+            let whole = setting(&mut self.layers.findings, self.file, key.clone(), Some(entry));
             // A hidden entry still is a provider; its values are as hidden as it is.
             let hidden = |cite: &Cite| ProviderValues {
                 cite: cite.clone(),
@@ -274,23 +273,25 @@ impl Reader<'_> {
         let findings = &mut self.layers.findings;
         ProviderValues {
             cite,
-            enabled: setting(findings, self.file, format!("{key}.enabled"), &raw.enabled),
-            id: setting(findings, self.file, format!("{key}.id"), &raw.id),
-            name: setting(findings, self.file, format!("{key}.name"), &raw.name),
-            issuer: setting(findings, self.file, format!("{key}.issuer"), &raw.issuer),
+            enabled: setting(findings, self.file, format!("{key}.enabled"), raw.enabled.as_ref()),
+            id: setting(findings, self.file, format!("{key}.id"), raw.id.as_ref()),
+            name: setting(findings, self.file, format!("{key}.name"), raw.name.as_ref()),
+            issuer: setting(findings, self.file, format!("{key}.issuer"), raw.issuer.as_ref()),
         }
     }
 
     fn email(&mut self) -> EmailValues {
         EmailValues {
             section: self.section("email", |m| &m.email),
-            enabled: self.get("email.enabled", |m| Seen::of(&m.email).get(|e| &e.enabled)),
+            enabled: self.get("email.enabled", |m| Seen::of(m.email.as_ref()).get(|e| &e.enabled)),
             transport: self
-                .get("email.transport", |m| Seen::of(&m.email).get(|e| &e.transport))
+                .get("email.transport", |m| Seen::of(m.email.as_ref()).get(|e| &e.transport))
                 .map(MailTransport::from),
-            mode: self.get("email.mode", |m| Seen::of(&m.email).get(|e| &e.mode)).map(SmtpMode::from),
-            hostname: self.get("email.hostname", |m| Seen::of(&m.email).get(|e| &e.hostname)).map(|host| host.0),
-            port: self.get("email.port", |m| Seen::of(&m.email).get(|e| &e.port)).map(std::num::NonZero::get),
+            mode: self.get("email.mode", |m| Seen::of(m.email.as_ref()).get(|e| &e.mode)).map(SmtpMode::from),
+            hostname: self
+                .get("email.hostname", |m| Seen::of(m.email.as_ref()).get(|e| &e.hostname))
+                .map(|host| host.0),
+            port: self.get("email.port", |m| Seen::of(m.email.as_ref()).get(|e| &e.port)).map(|port| port.0),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Sources → [`Intent`]: which connections this deployment needs, and which must stay closed.
 //!
-//! Each source is asked about each edge and answers with one [`Said`]; [`Draft::settle`] joins the answers.
+//! Each source is asked about each edge and answers with one `Said`; `Draft::settle` joins the answers.
 //! Where two sources name different targets both stay allowed and a finding cites both, because a policy that follows the wrong one cuts MAS off.
 
 mod extras;

@@ -43,6 +43,8 @@ fn one_word(word: &str) -> String {
 const FORMS: &str =
     "write ns/pod, ns/deploy/name, ns/svc/name, an address, a CIDR, node/name, subject, any-pod or world";
 
+const KINDS: [&str; 8] = ["svc", "deploy", "sts", "ds", "job", "cronjob", "rs", "pod"];
+
 fn three_parts(namespace: &str, kind: &str, name: &str) -> Result<Party, String> {
     match kind {
         "svc" | "service" => return Ok(Party::Service(object(namespace, "a Service's name", name)?)),
@@ -52,7 +54,6 @@ fn three_parts(namespace: &str, kind: &str, name: &str) -> Result<Party, String>
     if let Some(workload) = WorkloadKind::from_short(kind) {
         return Ok(Party::Workload(workload, object(namespace, "a workload's name", name)?));
     }
-    const KINDS: [&str; 8] = ["svc", "deploy", "sts", "ds", "job", "cronjob", "rs", "pod"];
     Err(match closest(kind, &KINDS) {
         Some(near) => format!("`{kind}` is no kind here: did you mean `{near}`?"),
         None => format!("`{kind}` is no kind here: known are {}", KINDS.join(", ")),
@@ -131,6 +132,8 @@ impl fmt::Display for Party {
             Self::Subject => f.write_str("subject"),
             Self::Service(name) => write!(f, "{}/svc/{}", name.namespace, name.name),
             Self::Workload(kind, name) => write!(f, "{}/{}/{}", name.namespace, kind.short(), name.name),
+            // In a namespace called `node` the short form would be a node.
+            Self::Pod(name) if name.namespace == "node" => write!(f, "{}/pod/{}", name.namespace, name.name),
             Self::Pod(name) => write!(f, "{name}"),
             Self::Selector { namespace, labels } => {
                 let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();

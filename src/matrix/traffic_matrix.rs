@@ -4,6 +4,7 @@
 
 mod raw;
 mod secrets;
+mod spec;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -13,206 +14,20 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use self::raw::{RawEdge, RawPeer, RawPort, RawSpec};
+pub use self::spec::{
+    ConfigMapKey, DeletionPolicy, Directions, EdgeSpec, Mode, NamesSpec, Owner, PeerSpec, ProbeSpec, Rollout, Strategy,
+    TrafficMatrix, ValuesFrom, ValuesKind,
+};
 use super::Party;
 use super::endpoint::{parse_block, parse_endpoint, parse_protocol};
 use crate::guide::{self, Cite, GuideValues, Setting};
 use crate::judge::{Code, Finding};
 use crate::source::de::{self, Field, UnknownKeys, closest};
 use crate::source::{Document, InputError, Node, Place, Position, Value};
-use crate::world::{Labels, ObjectName, PortRef, Protocol};
+use crate::world::{Labels, ObjectName, PortRef};
 
 /// The API group and version that is read.
 pub const API_VERSION: &str = "portreeve.io/v1alpha1";
-
-/// A TrafficMatrix with everything defaulted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrafficMatrix {
-    /// Its name.
-    pub name: ObjectName,
-    /// Where it stands.
-    pub place: Place,
-    /// `spec.guide.values.mas`.
-    pub guide: Option<GuideValues>,
-    /// `spec.guide.valuesFrom`.
-    pub values_from: Vec<ValuesFrom>,
-    /// `spec.masConfigFrom`.
-    pub mas_config_from: Vec<ConfigMapKey>,
-    /// `spec.subject`.
-    pub subject: Option<(Party, Place)>,
-    /// `spec.peers`, by key.
-    pub peers: Vec<PeerSpec>,
-    /// `spec.edges`.
-    pub edges: Vec<EdgeSpec>,
-    /// `spec.forbid`; `None` means the default, `stranger-to-mas`.
-    pub forbid: Option<Vec<EdgeSpec>>,
-    /// `spec.mode`.
-    pub mode: Mode,
-    /// `spec.directions`.
-    pub directions: Directions,
-    /// `spec.policies.owner`.
-    pub owner: Owner,
-    /// `spec.rollout`.
-    pub rollout: Rollout,
-    /// `spec.deletionPolicy`.
-    pub deletion_policy: DeletionPolicy,
-    /// `spec.probe`.
-    pub probe: ProbeSpec,
-    /// `spec.names`.
-    pub names: NamesSpec,
-    /// `spec.adopt`: names of policies that may be taken over.
-    pub adopt: Vec<String>,
-}
-
-/// One entry of `spec.guide.valuesFrom`. Only the controller follows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ValuesFrom {
-    /// What it points to.
-    pub kind: ValuesKind,
-    /// The object's name, in the matrix's namespace.
-    pub name: String,
-    /// Where the values stand in it: a ConfigMap's key, or a path in a HelmRelease's values.
-    pub path: String,
-}
-
-/// Kinds that can carry the guide's values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ValuesKind {
-    /// A ConfigMap.
-    ConfigMap,
-    /// A Flux HelmRelease.
-    HelmRelease,
-}
-
-/// One entry of `spec.masConfigFrom`. Only the controller follows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigMapKey {
-    /// The ConfigMap's name, in the matrix's namespace.
-    pub name: String,
-    /// The key; `config.yaml` by default.
-    pub key: String,
-}
-
-/// One entry of `spec.peers`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerSpec {
-    /// Its key, for example `postgres`.
-    pub key: String,
-    /// Where it stands.
-    pub cite: Cite,
-    /// Who it is; empty when the value is hidden. Several for `cidrs`.
-    pub parties: Vec<Party>,
-    /// Its port, if given.
-    pub port: Option<PortRef>,
-}
-
-/// One entry of `spec.edges` or `spec.forbid`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EdgeSpec {
-    /// Its name.
-    pub name: String,
-    /// Where it stands.
-    pub cite: Cite,
-    /// Who opens it.
-    pub from: Party,
-    /// Whom it goes to.
-    pub to: Party,
-    /// The port, as `to` has it.
-    pub port: PortRef,
-    /// Its protocol.
-    pub protocol: Protocol,
-}
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)* }
-    };
-}
-
-words! {
-    /// `spec.mode`.
-    Mode {
-        /// Ours is removed.
-        Off,
-        /// Nothing is written.
-        #[default]
-        Audit,
-        /// The policy is written.
-        Enforce,
-    }
-}
-
-words! {
-    /// `spec.policies.owner`.
-    Owner {
-        /// portreeve writes the policy.
-        #[default]
-        Controller,
-        /// Git does; portreeve reports what is missing there.
-        Git,
-    }
-}
-
-words! {
-    /// `spec.deletionPolicy`.
-    DeletionPolicy {
-        /// Deleting the matrix leaves the policy.
-        #[default]
-        Keep,
-        /// It is garbage-collected.
-        Remove,
-    }
-}
-
-words! {
-    /// `spec.rollout.strategy`.
-    Strategy {
-        /// A write is rolled back unless agents confirm it.
-        #[default]
-        Confirm,
-        /// A write stands.
-        Immediate,
-    }
-}
-
-/// `spec.directions`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Directions {
-    /// Ingress is isolated.
-    pub ingress: bool,
-    /// Egress is isolated.
-    pub egress: bool,
-}
-
-/// `spec.rollout`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rollout {
-    /// How a write becomes final.
-    pub strategy: Strategy,
-    /// How long agents have to confirm.
-    pub window: Duration,
-}
-
-/// `spec.probe`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProbeSpec {
-    /// Between cheap probes.
-    pub interval: Duration,
-    /// Between whole conversations.
-    pub deep_interval: Duration,
-    /// A ConfigMap with further roots; `None` for none.
-    pub ca_config_map: Option<String>,
-}
-
-/// `spec.names`: addresses of outside names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NamesSpec {
-    /// How long an address that no longer is among the answers stays allowed.
-    pub grace: Duration,
-    /// Most addresses per name.
-    pub max: u32,
-}
 
 /// Reads a TrafficMatrix.
 ///
@@ -229,8 +44,8 @@ pub fn read(document: &Document) -> Result<(TrafficMatrix, Vec<Finding>), InputE
             format!("spec is {why}: give the file as it will be applied"),
         ));
     }
-    let inside = |error: InputError| InputError::new(error.place, format!("spec.{}", error.message));
-    let raw: RawSpec = de::read(document, spec, UnknownKeys::Refuse, &mut Vec::new()).map_err(inside)?;
+    let raw: RawSpec =
+        de::read(document, spec, UnknownKeys::Refuse, &mut Vec::new()).map_err(|error| guide::under("spec", error))?;
     let mut reader = Reader { file: &document.file, findings: Vec::new() };
     let guide = reader.guide(document)?;
     let matrix = reader.matrix(name, document.place(&document.root), guide, raw)?;
@@ -280,14 +95,14 @@ impl Reader<'_> {
     }
 
     /// A value, or `None` when it is absent or hidden; a hidden one is reported.
-    fn known<T: Clone>(&mut self, key: &str, field: &Option<Field<T>>) -> Option<(T, Position)> {
+    fn known<T: Clone>(&mut self, key: &str, field: Option<&Field<T>>) -> Option<(T, Position)> {
         match guide::setting(&mut self.findings, self.file, key.to_owned(), field) {
             Setting::Known(value, cite) => Some((value, cite.place.position)),
             Setting::Hidden(_) | Setting::Absent => None,
         }
     }
 
-    fn or<T: Clone>(&mut self, key: &str, field: &Option<Field<T>>, default: T) -> T {
+    fn or<T: Clone>(&mut self, key: &str, field: Option<&Field<T>>, default: T) -> T {
         self.known(key, field).map_or(default, |(value, _)| value)
     }
 
@@ -338,11 +153,11 @@ impl Reader<'_> {
             peers,
             edges,
             forbid,
-            mode: self.or("spec.mode", &raw.mode, Mode::default()),
+            mode: self.or("spec.mode", raw.mode.as_ref(), Mode::default()),
             directions,
-            owner: self.or("spec.policies.owner", &raw.policies.owner, Owner::default()),
+            owner: self.or("spec.policies.owner", raw.policies.owner.as_ref(), Owner::default()),
             rollout,
-            deletion_policy: self.or("spec.deletionPolicy", &raw.deletion_policy, DeletionPolicy::default()),
+            deletion_policy: self.or("spec.deletionPolicy", raw.deletion_policy.as_ref(), DeletionPolicy::default()),
             probe,
             names,
             adopt: raw.adopt,
@@ -350,7 +165,7 @@ impl Reader<'_> {
     }
 
     fn subject(&mut self, raw: &RawSpec) -> Read<Option<(Party, Place)>> {
-        let Some((text, at)) = self.known("spec.subject", &raw.subject) else {
+        let Some((text, at)) = self.known("spec.subject", raw.subject.as_ref()) else {
             return Ok(None);
         };
         match parse_endpoint(&text) {
@@ -366,7 +181,7 @@ impl Reader<'_> {
         if !is_name(key) {
             return self.error(field.at, &path, NAME_RULE);
         }
-        let Some((raw, at)) = self.known(&path, &Some(field.clone())) else {
+        let Some((raw, at)) = self.known(&path, Some(field)) else {
             return Ok(PeerSpec { key: key.to_owned(), cite, parties: Vec::new(), port: None });
         };
         let ways = [raw.service.is_some(), raw.selector.is_some(), raw.host.is_some(), raw.cidrs.is_some()];
@@ -377,7 +192,7 @@ impl Reader<'_> {
             return self.error(at, &path, "allowPrivate is for a host's addresses: it needs `host`");
         }
         let parties = self.parties(&path, &raw)?;
-        let port = match self.known(&format!("{path}.port"), &raw.port) {
+        let port = match self.known(&format!("{path}.port"), raw.port.as_ref()) {
             None => None,
             Some((RawPort { port, protocol: None }, _)) => Some(port),
             Some((_, at)) => {
@@ -388,7 +203,7 @@ impl Reader<'_> {
     }
 
     fn parties(&mut self, path: &str, raw: &RawPeer) -> Read<Vec<Party>> {
-        if let Some((text, at)) = self.known(&format!("{path}.service"), &raw.service) {
+        if let Some((text, at)) = self.known(&format!("{path}.service"), raw.service.as_ref()) {
             // `ns/name` is a Service here, as the key says so; the grammar alone would read a pod.
             return match parse_endpoint(&text) {
                 Ok(Party::Pod(name) | Party::Service(name)) => Ok(vec![Party::Service(name)]),
@@ -399,7 +214,7 @@ impl Reader<'_> {
                 ),
             };
         }
-        if let Some((text, at)) = self.known(&format!("{path}.host"), &raw.host) {
+        if let Some((text, at)) = self.known(&format!("{path}.host"), raw.host.as_ref()) {
             let Ok(host) = guide::host_name(&text) else {
                 return self.error(
                     at,
@@ -407,15 +222,15 @@ impl Reader<'_> {
                     "a host name or address is expected, without scheme and port",
                 );
             };
-            let allow_private = self.blocks(&format!("{path}.allowPrivate"), &raw.allow_private)?;
+            let allow_private = self.blocks(&format!("{path}.allowPrivate"), raw.allow_private.as_ref())?;
             return Ok(vec![match host.parse() {
                 Ok(address) => Party::Address(address),
                 Err(_) => Party::Host { host, allow_private },
             }]);
         }
-        if let Some((selector, at)) = self.known(&format!("{path}.selector"), &raw.selector) {
+        if let Some((selector, at)) = self.known(&format!("{path}.selector"), raw.selector.as_ref()) {
             let namespace =
-                self.known(&format!("{path}.selector.namespace"), &selector.namespace).map(|(name, _)| name);
+                self.known(&format!("{path}.selector.namespace"), selector.namespace.as_ref()).map(|(name, _)| name);
             let labels: Labels = selector.pod_selector.match_labels;
             if labels.is_empty() {
                 let message = "podSelector.matchLabels is empty: that would be every pod of the namespace";
@@ -423,10 +238,10 @@ impl Reader<'_> {
             }
             return Ok(vec![Party::Selector { namespace, labels }]);
         }
-        Ok(self.blocks(&format!("{path}.cidrs"), &raw.cidrs)?.into_iter().map(Party::Block).collect())
+        Ok(self.blocks(&format!("{path}.cidrs"), raw.cidrs.as_ref())?.into_iter().map(Party::Block).collect())
     }
 
-    fn blocks(&mut self, path: &str, field: &Option<Field<Vec<Field<String>>>>) -> Read<Vec<IpNet>> {
+    fn blocks(&mut self, path: &str, field: Option<&Field<Vec<Field<String>>>>) -> Read<Vec<IpNet>> {
         let mut nets = Vec::new();
         let Some((items, at)) = self.known(path, field) else {
             return Ok(nets);
@@ -436,7 +251,7 @@ impl Reader<'_> {
         }
         for (index, item) in items.iter().enumerate() {
             let path = format!("{path}[{index}]");
-            if let Some((text, at)) = self.known(&path, &Some(item.clone())) {
+            if let Some((text, at)) = self.known(&path, Some(item)) {
                 let net =
                     text.parse::<IpAddr>().map_or_else(|_| parse_block(&text), |address| Ok(IpNet::from(address)));
                 match net {
@@ -452,7 +267,7 @@ impl Reader<'_> {
         let mut edges = Vec::new();
         for (index, field) in list.iter().enumerate() {
             let path = format!("{path}[{index}]");
-            let Some((raw, at)) = self.known(&path, &Some(field.clone())) else {
+            let Some((raw, at)) = self.known(&path, Some(field)) else {
                 continue;
             };
             if !is_name(&raw.name) {
@@ -472,16 +287,16 @@ impl Reader<'_> {
 
     /// `None` when a part of it is hidden.
     fn edge(&mut self, path: &str, at: Position, raw: RawEdge) -> Read<Option<EdgeSpec>> {
-        let from = self.endpoint(&format!("{path}.from"), raw.from)?;
-        let to = self.endpoint(&format!("{path}.to"), raw.to)?;
-        let protocol = match self.known(&format!("{path}.protocol"), &raw.protocol) {
+        let from = self.endpoint(&format!("{path}.from"), &raw.from)?;
+        let to = self.endpoint(&format!("{path}.to"), &raw.to)?;
+        let protocol = match self.known(&format!("{path}.protocol"), raw.protocol.as_ref()) {
             None => None,
             Some((text, at)) => match parse_protocol(&text) {
                 Ok(protocol) => Some(protocol),
                 Err(message) => return self.error(at, &format!("{path}.protocol"), message),
             },
         };
-        let port = self.known(&format!("{path}.port"), &Some(raw.port));
+        let port = self.known(&format!("{path}.port"), Some(&raw.port));
         let (Some(from), Some(to), Some((port, port_at))) = (from, to, port) else {
             return Ok(None);
         };
@@ -506,8 +321,8 @@ impl Reader<'_> {
         Ok(Some(EdgeSpec { name: raw.name, cite, from, to, port: port.port, protocol }))
     }
 
-    fn endpoint(&mut self, path: &str, field: Field<String>) -> Read<Option<Party>> {
-        match self.known(path, &Some(field)) {
+    fn endpoint(&mut self, path: &str, field: &Field<String>) -> Read<Option<Party>> {
+        match self.known(path, Some(field)) {
             None => Ok(None),
             Some((text, at)) => match parse_endpoint(&text) {
                 Ok(party) => Ok(Some(party)),
@@ -520,7 +335,7 @@ impl Reader<'_> {
         let mut list = Vec::new();
         for (index, field) in raw.guide.values_from.iter().enumerate() {
             let path = format!("spec.guide.valuesFrom[{index}]");
-            let Some((entry, at)) = self.known(&path, &Some(field.clone())) else {
+            let Some((entry, at)) = self.known(&path, Some(field)) else {
                 continue;
             };
             let kind = match entry.kind.as_str() {
@@ -537,7 +352,7 @@ impl Reader<'_> {
         let mut list = Vec::new();
         for (index, field) in raw.mas_config_from.iter().enumerate() {
             let path = format!("spec.masConfigFrom[{index}]");
-            let Some((entry, at)) = self.known(&path, &Some(field.clone())) else {
+            let Some((entry, at)) = self.known(&path, Some(field)) else {
                 continue;
             };
             if entry.kind.as_deref().is_some_and(|kind| kind != "ConfigMap") {
@@ -550,7 +365,7 @@ impl Reader<'_> {
     }
 
     fn directions(&mut self, raw: &RawSpec) -> Read<Directions> {
-        let Some((list, at)) = self.known("spec.directions", &raw.directions) else {
+        let Some((list, at)) = self.known("spec.directions", raw.directions.as_ref()) else {
             return Ok(Directions { ingress: true, egress: true });
         };
         if list.is_empty() {
@@ -561,18 +376,18 @@ impl Reader<'_> {
     }
 
     fn rollout(&mut self, raw: &RawSpec) -> Read<Rollout> {
-        let strategy = self.or("spec.rollout.strategy", &raw.rollout.strategy, Strategy::default());
-        let window = self.duration("spec.rollout.window", &raw.rollout.window, Duration::from_mins(2))?;
+        let strategy = self.or("spec.rollout.strategy", raw.rollout.strategy.as_ref(), Strategy::default());
+        let window = self.duration("spec.rollout.window", raw.rollout.window.as_ref(), Duration::from_mins(2))?;
         Ok(Rollout { strategy, window })
     }
 
     fn probe(&mut self, raw: &RawSpec) -> Read<ProbeSpec> {
-        let ca = self.or("spec.probe.caConfigMap", &raw.probe.ca_config_map, String::new());
+        let ca = self.or("spec.probe.caConfigMap", raw.probe.ca_config_map.as_ref(), String::new());
         Ok(ProbeSpec {
-            interval: self.duration("spec.probe.interval", &raw.probe.interval, Duration::from_secs(15))?,
+            interval: self.duration("spec.probe.interval", raw.probe.interval.as_ref(), Duration::from_secs(15))?,
             deep_interval: self.duration(
                 "spec.probe.deepInterval",
-                &raw.probe.deep_interval,
+                raw.probe.deep_interval.as_ref(),
                 Duration::from_mins(5),
             )?,
             ca_config_map: (!ca.is_empty()).then_some(ca),
@@ -580,15 +395,15 @@ impl Reader<'_> {
     }
 
     fn names(&mut self, raw: &RawSpec) -> Read<NamesSpec> {
-        let max = self.known("spec.names.max", &raw.names.max);
+        let max = self.known("spec.names.max", raw.names.max.as_ref());
         if let Some((0, at)) = max {
             return self.error(at, "spec.names.max", "a limit of 0 would allow no address at all");
         }
-        let grace = self.duration("spec.names.grace", &raw.names.grace, Duration::from_hours(1))?;
+        let grace = self.duration("spec.names.grace", raw.names.grace.as_ref(), Duration::from_hours(1))?;
         Ok(NamesSpec { grace, max: max.map_or(100, |(max, _)| max) })
     }
 
-    fn duration(&mut self, path: &str, field: &Option<Field<String>>, default: Duration) -> Read<Duration> {
+    fn duration(&mut self, path: &str, field: Option<&Field<String>>, default: Duration) -> Read<Duration> {
         match self.known(path, field) {
             None => Ok(default),
             Some((text, at)) => match duration(&text) {

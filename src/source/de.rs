@@ -139,7 +139,7 @@ impl de::Error for Located {
     }
 
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::custom(format_args!("expected {expected}; this {} is none", kind_of(&found)))
+        Self::custom(format_args!("expected {expected}, found {} that is none", kind_of(&found)))
     }
 
     fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {

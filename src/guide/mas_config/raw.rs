@@ -1,11 +1,10 @@
 //! MAS's `config.yaml` as it is spelled (`crates/config/src/sections/`). Sections and keys that no edge depends on are listed so that they are known, and passed over unread: many hold secrets.
 
-use std::num::NonZeroU16;
-
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::guide::database::SslModeWord;
+use crate::guide::url::PortNumber;
 use crate::guide::values::{HostText, MailHostText, RawSmtpMode, RawTransport};
 use crate::guide::{DatabaseServer, DatabaseUri, Url};
 use crate::source::de::Field;
@@ -68,7 +67,7 @@ pub(super) struct RawResource {
 #[expect(dead_code, reason = "unread keys are listed to be known")]
 pub(super) struct RawBind {
     pub(super) host: Option<Field<HostText>>,
-    pub(super) port: Option<Field<NonZeroU16>>,
+    pub(super) port: Option<Field<PortNumber>>,
     pub(super) address: Option<Field<BindAddress>>,
     pub(super) socket: Option<Field<IgnoredAny>>,
     mode: Unread,
@@ -98,7 +97,7 @@ impl<'de> Deserialize<'de> for BindAddress {
 pub(super) struct RawDatabase {
     pub(super) uri: Option<Field<DatabaseUri>>,
     pub(super) host: Option<Field<DatabaseServer>>,
-    pub(super) port: Option<Field<NonZeroU16>>,
+    pub(super) port: Option<Field<PortNumber>>,
     pub(super) socket: Option<Field<IgnoredAny>>,
     pub(super) username: Option<Field<IgnoredAny>>,
     pub(super) password: Option<Field<IgnoredAny>>,
@@ -134,7 +133,7 @@ pub(super) struct RawEmail {
     pub(super) transport: Option<Field<RawTransport>>,
     pub(super) mode: Option<Field<RawSmtpMode>>,
     pub(super) hostname: Option<Field<MailHostText>>,
-    pub(super) port: Option<Field<NonZeroU16>>,
+    pub(super) port: Option<Field<PortNumber>>,
     from: Unread,
     reply_to: Unread,
     username: Unread,

@@ -1,14 +1,13 @@
 //! The block as charts spell it. Keys that no edge depends on are listed so that they are known, and passed over unread: many hold secrets.
 
 use std::fmt;
-use std::num::NonZeroU16;
 
 use serde::Deserialize;
 use serde::de::{self, IgnoredAny};
 
 use super::{MailHost, MailTransport};
 use crate::guide::database::SslModeWord;
-use crate::guide::url::{from_text, host_name};
+use crate::guide::url::{PortNumber, from_text, host_name};
 use crate::guide::{DatabaseServer, DatabaseUri, Url};
 use crate::matrix::SmtpMode;
 use crate::source::de::Field;
@@ -105,7 +104,7 @@ pub(super) struct RawDatabase {
     pub(super) uri: Option<Field<DatabaseUri>>,
     #[serde(alias = "hostname")]
     pub(super) host: Option<Field<DatabaseServer>>,
-    pub(super) port: Option<Field<NonZeroU16>>,
+    pub(super) port: Option<Field<PortNumber>>,
     pub(super) socket: Option<Field<IgnoredAny>>,
     #[serde(alias = "sslmode", alias = "ssl_mode")]
     pub(super) ssl_mode: Option<Field<SslModeWord>>,
@@ -168,7 +167,7 @@ pub(super) struct RawEmail {
     pub(super) mode: Option<Field<RawSmtpMode>>,
     #[serde(alias = "host")]
     pub(super) hostname: Option<Field<MailHostText>>,
-    pub(super) port: Option<Field<NonZeroU16>>,
+    pub(super) port: Option<Field<PortNumber>>,
     username: Unread,
     password: Unread,
     existing_secret: Unread,
@@ -243,21 +242,22 @@ pub(super) struct PortValue(pub(super) PortRef);
 
 impl<'de> Deserialize<'de> for PortValue {
     fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "a number from 1 to 65535 or a port's name";
         struct PortVisitor;
         impl de::Visitor<'_> for PortVisitor {
             type Value = PortValue;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number from 1 to 65535 or a port's name")
+                f.write_str(EXPECTED)
             }
             fn visit_i64<E: de::Error>(self, number: i64) -> Result<PortValue, E> {
                 let port = u16::try_from(number).ok().filter(|port| *port != 0);
                 port.map(|port| PortValue(PortRef::Number(port)))
-                    .ok_or_else(|| E::invalid_value(de::Unexpected::Signed(number), &self))
+                    .ok_or_else(|| E::custom(format_args!("expected {EXPECTED}")))
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<PortValue, E> {
                 match crate::matrix::parse_port(text) {
                     Ok(port) if port.protocol.is_none() => Ok(PortValue(port.port)),
-                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                    _ => Err(E::custom(format_args!("expected {EXPECTED}"))),
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Edges that the guide leaves out and MAS's config asks for: telemetry and captcha (facts/mas-edges.md §2).
 
 use super::providers::http;
-use super::table::{MAS_TO_CAPTCHA, MAS_TO_OTLP, MAS_TO_SENTRY, PROMETHEUS_TO_MAS, Row};
+use super::table::{MAS_TO_CAPTCHA, MAS_TO_OTLP, MAS_TO_SENTRY, PROMETHEUS_TO_MAS};
 use super::{
     Ask, CONFIG, Context, Draft, Exchange, Expect, Party, Port, Said, Setting, Settled, party, said_url, says,
 };
@@ -15,12 +15,9 @@ pub(super) fn derive(context: &Context<'_>, draft: &mut Draft) {
         return;
     };
     prometheus(config, draft);
-    let mut reached = otlp("mas-to-otlp", &config.tracing, None, draft);
-    if reached.is_none() {
-        reached = otlp("mas-to-otlp", &config.metrics, None, draft);
-    } else {
-        otlp("mas-to-otlp-metrics", &config.metrics, reached, draft);
-    }
+    let traces = otlp("mas-to-otlp", &config.tracing, None, draft);
+    let name = if traces.is_some() { "mas-to-otlp-metrics" } else { "mas-to-otlp" };
+    otlp(name, &config.metrics, traces.as_ref(), draft);
     if let Setting::Known(url, cite) = &config.sentry
         && let Some(settled) = draft.settle(MAS_TO_SENTRY.name, vec![said_url(CONFIG, url, cite)])
     {
@@ -80,12 +77,12 @@ fn prometheus(config: &MasConfig, draft: &mut Draft) {
 }
 
 /// Returns where it goes, unless there is no such edge. A second edge to the same collector is not made.
-fn otlp(name: &str, telemetry: &Telemetry, reached: Option<Url>, draft: &mut Draft) -> Option<Url> {
+fn otlp(name: &str, telemetry: &Telemetry, reached: Option<&Url>, draft: &mut Draft) -> Option<Url> {
     let Setting::Known(Exporter::Otlp, exporter) = &telemetry.exporter else {
         return None;
     };
     let said = match &telemetry.endpoint {
-        Setting::Known(url, _) if reached.as_ref().is_some_and(|known| known.same_place(url)) => return reached,
+        Setting::Known(url, _) if reached.is_some_and(|known| same_server(known, url)) => return None,
         Setting::Known(url, cite) => said_url(CONFIG, url, cite),
         Setting::Absent => {
             let why = format!("`{}` sends to MAS's default, https://localhost:4318, inside the pod", exporter.key);
@@ -98,6 +95,10 @@ fn otlp(name: &str, telemetry: &Telemetry, reached: Option<Url>, draft: &mut Dra
     };
     let settled: Settled = draft.settle(name, vec![said])?;
     let exchange = telemetry.endpoint.known().map_or(Exchange::Tcp, http);
-    draft.outward(name, &Row { name: "", ..MAS_TO_OTLP }, settled, exchange);
+    draft.outward(name, &MAS_TO_OTLP, settled, exchange);
     telemetry.endpoint.known().cloned()
+}
+
+fn same_server(a: &Url, b: &Url) -> bool {
+    (&a.host, a.port_or_default()) == (&b.host, b.port_or_default())
 }

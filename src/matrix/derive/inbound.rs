@@ -111,8 +111,8 @@ fn serving<'l>(list: &'l [Listener], wanted: &[&[Resource]]) -> Vec<&'l Listener
             return whole;
         }
     }
-    let last = wanted.last().copied().unwrap_or_default();
-    list.iter().filter(|l| last.iter().any(|resource| has(l, resource))).collect()
+    let parts = wanted.last().copied().unwrap_or_default();
+    list.iter().filter(|l| parts.iter().any(|resource| has(l, resource))).collect()
 }
 
 fn is_reachable(listener: &Listener) -> bool {

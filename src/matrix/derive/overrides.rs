@@ -29,6 +29,7 @@ pub(super) fn peers(context: &Context<'_>, draft: &mut Draft) {
 }
 
 /// The end of an edge that a peer's key means.
+#[derive(Clone, Copy)]
 enum End {
     From,
     To,
@@ -149,17 +150,18 @@ pub(super) fn edges(context: &Context<'_>, draft: &mut Draft) {
 
 /// Adds what must stay closed: `spec.forbid` or its default, and the built-in edge to the stranger.
 pub(super) fn forbidden(context: &Context<'_>, draft: &mut Draft) {
-    match context.matrix.and_then(|matrix| matrix.forbid.as_ref()) {
-        Some(list) => list.iter().for_each(|spec| add(draft, spec, Expect::Deny)),
-        None => {
-            // MAS's own port, as the ingress controller's edge has it.
-            let listener = draft.edge(TRAEFIK_TO_MAS.name).map(|edge| edge.to.clone());
-            let default = || {
-                let port = Port::Pod(PortRef::Number(MAS_PORT));
-                vec![Target { party: Party::Subject, port, place: None }]
-            };
-            closed(draft, &STRANGER_TO_MAS, Party::AnyPod, listener.unwrap_or_else(default));
+    if let Some(list) = context.matrix.and_then(|matrix| matrix.forbid.as_ref()) {
+        for spec in list {
+            add(draft, spec, Expect::Deny);
         }
+    } else {
+        // MAS's own port, as the ingress controller's edge has it.
+        let listener = draft.edge(TRAEFIK_TO_MAS.name).map(|edge| edge.to.clone());
+        let default = || {
+            let port = Port::Pod(PortRef::Number(MAS_PORT));
+            vec![Target { party: Party::Subject, port, place: None }]
+        };
+        closed(draft, &STRANGER_TO_MAS, Party::AnyPod, listener.unwrap_or_else(default));
     }
     let port = Port::Pod(PortRef::Number(STRANGER_PORT));
     closed(draft, &MAS_TO_STRANGER, Party::Subject, vec![Target { party: Party::Stranger, port, place: None }]);

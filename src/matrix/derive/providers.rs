@@ -57,6 +57,10 @@ impl<'s> Provider<'s> {
         matches!((self.issuer.known(), other.issuer.known()), (Some(a), Some(b)) if a.same_place(b))
     }
 
+    fn same_name(&self, other: &Self) -> bool {
+        self.slug().is_some() && self.slug() == other.slug()
+    }
+
     /// Its own name for the edge: id unless that is a ULID, name, issuer's host.
     fn slug(&self) -> Option<String> {
         let id = self.id.known().filter(|id| !is_ulid(id)).map(String::as_str);
@@ -106,11 +110,11 @@ pub(super) fn derive(context: &Context<'_>, draft: &mut Draft) {
     let groups = groups(context, draft);
     // The only way to log in, as far as the sources say: a password form that nobody mentions may have no passwords behind it.
     let passwords = context.config.is_some_and(|config| config.passwords_enabled.known() == Some(&true));
-    let tier = if groups.len() == 1 && !passwords { 0 } else { 1 };
+    let tier = u8::from(groups.len() != 1 || passwords);
     let row = Row { tier, ..MAS_TO_PROVIDER };
     for group in &groups {
-        report_ids(group, draft);
-        edges(group, &row, draft);
+        let name = edges(group, &row, draft);
+        report_ids(group, &name, draft);
     }
 }
 
@@ -139,9 +143,7 @@ fn join<'s>(groups: &mut Vec<Vec<Provider<'s>>>, source: Vec<Provider<'s>>) {
     // A group takes one provider of each source: two entries of one source are two providers.
     let mut open: Vec<bool> = vec![true; groups.len()];
     let mut rest: Vec<Option<Provider<'s>>> = source.into_iter().map(Some).collect();
-    let by_issuer = |a: &Provider<'_>, b: &Provider<'_>| a.same_issuer(b);
-    let by_name = |a: &Provider<'_>, b: &Provider<'_>| a.slug().is_some() && a.slug() == b.slug();
-    let rules: [&dyn Fn(&Provider<'_>, &Provider<'_>) -> bool; 2] = [&by_issuer, &by_name];
+    let rules: [fn(&Provider<'s>, &Provider<'s>) -> bool; 2] = [Provider::same_issuer, Provider::same_name];
     for same in rules {
         for slot in &mut rest {
             let Some(provider) = slot.as_ref() else {
@@ -157,10 +159,11 @@ fn join<'s>(groups: &mut Vec<Vec<Provider<'s>>>, source: Vec<Provider<'s>>) {
     groups.extend(rest.into_iter().flatten().map(|provider| vec![provider]));
 }
 
-fn edges(group: &[Provider<'_>], row: &Row, draft: &mut Draft) {
+/// Returns the name of the provider's main edge.
+fn edges(group: &[Provider<'_>], row: &Row, draft: &mut Draft) -> String {
     let name = format!("mas-to-{}", name_of(group));
     let Some(settled) = draft.settle(&name, group.iter().map(Provider::main).collect()) else {
-        return;
+        return name;
     };
     // The last source, MAS's config, is the one that runs.
     let exchange = group.iter().rev().find_map(Provider::exchange).unwrap_or(Exchange::Tcp);
@@ -183,6 +186,7 @@ fn edges(group: &[Provider<'_>], row: &Row, draft: &mut Draft) {
             draft.outward(&format!("{main}-{suffix}"), row, settled, http(url));
         }
     }
+    main
 }
 
 /// The first name that any source has for the provider, in the order id, name, host.
@@ -190,11 +194,16 @@ fn name_of(group: &[Provider<'_>]) -> String {
     let id = group.iter().find_map(|p| p.id.known().filter(|id| !is_ulid(id)).and_then(|id| slug(id)));
     let name = || group.iter().find_map(|p| p.name.known().and_then(|name| slug(name)));
     let host = || group.iter().find_map(|p| p.issuer.known().and_then(|issuer| slug(&issuer.host)));
-    id.or_else(name).or_else(host).unwrap_or_else(|| "provider".to_owned())
+    let slug = id.or_else(name).or_else(host).unwrap_or_else(|| "provider".to_owned());
+    if NOT_PROVIDERS.contains(&slug.as_str()) { format!("{slug}-idp") } else { slug }
 }
 
+/// What follows `mas-to-` in the names of other edges; a provider must not take one of them.
+const NOT_PROVIDERS: [&str; 10] =
+    ["postgres", "synapse", "dns", "dns-udp", "dns-tcp", "smtp", "otlp", "sentry", "captcha", "stranger"];
+
 /// MAS parses a provider's id as a ULID and does not start on another one (`crates/config/src/sections/upstream_oauth2.rs`).
-fn report_ids(group: &[Provider<'_>], draft: &mut Draft) {
+fn report_ids(group: &[Provider<'_>], edge: &str, draft: &mut Draft) {
     for provider in group {
         if let Setting::Known(id, cite) = provider.id
             && !is_ulid(id)
@@ -205,7 +214,7 @@ fn report_ids(group: &[Provider<'_>], draft: &mut Draft) {
                 format!("`{}` is no ULID: MAS refuses a config with it and does not start", cite.key),
                 "give the provider a ULID of its own, and put it into its redirect URI: /upstream/callback/<ULID>",
             );
-            draft.findings.push(finding.at(cite.place.clone()).on(format!("mas-to-{}", name_of(group))));
+            draft.findings.push(finding.at(cite.place.clone()).on(edge));
         }
     }
 }

@@ -146,7 +146,7 @@ impl<'de> Deserialize<'de> for RawPort {
             fn visit_i64<E: de::Error>(self, number: i64) -> Result<RawPort, E> {
                 let port = u16::try_from(number).ok().filter(|port| *port != 0);
                 port.map(|port| RawPort { port: PortRef::Number(port), protocol: None })
-                    .ok_or_else(|| E::invalid_value(de::Unexpected::Signed(number), &self))
+                    .ok_or_else(|| E::custom("expected a port from 1 to 65535"))
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<RawPort, E> {
                 parse_port(text).map(|p| RawPort { port: p.port, protocol: p.protocol }).map_err(E::custom)
