@@ -171,9 +171,9 @@ fn the_rendered_policy_audits_clean_and_each_mistake_is_named() {
     let folder = Folder::new();
     let rendered = folder.path().join("rendered");
     let rendered_path = rendered.to_str().unwrap();
-    expect(0, &["render", "--guide", GUIDE, "--manifests", WORLD, "--counterparts", "--out", rendered_path]);
+    expect(0, &["render", "--matrix", MATRIX, "--manifests", CLUSTER, "--counterparts", "--out", rendered_path]);
     let args = |policies: &str| {
-        vec!["audit", "--guide", GUIDE, "--manifests", WORLD, "--manifests", policies, "-o", "json"]
+        vec!["audit", "--matrix", MATRIX, "--manifests", CLUSTER, "--manifests", policies, "-o", "json"]
             .into_iter()
             .map(str::to_owned)
             .collect::<Vec<_>>()
@@ -306,24 +306,25 @@ fn a_secret_in_a_traffic_matrix_is_refused() {
     assert!(err.contains("leave it empty, portreeve never needs it") && !err.contains(SECRET), "{err}");
 }
 
+#[track_caller]
+fn check(args: &[&str], wanted: &[&str]) {
+    let (out, err) = expect(2, args);
+    assert!(out.is_empty(), "{out}");
+    for wanted in wanted {
+        assert!(err.contains(wanted), "{args:?}: {wanted:?} is not in: {err}");
+    }
+}
+
 /// Every kind of broken input: exit code 2, the file, a place where there is one, and what to do.
 #[test]
 fn bad_input_is_told_plainly() {
     let folder = Folder::new();
-    #[track_caller]
-    fn check(args: &[&str], wanted: &[&str]) {
-        let (out, err) = expect(2, args);
-        assert!(out.is_empty(), "{out}");
-        for wanted in wanted {
-            assert!(err.contains(wanted), "{args:?}: {wanted:?} is not in: {err}");
-        }
-    }
     let file = |name: &str, text: &str| folder.file(name, text);
     check(&["matrix", "--guide", &file("empty.yaml", "")], &["empty.yaml", "is empty"]);
     check(&["matrix", "--guide", &file("tab.yaml", "mas:\n\tservice: 1\n")], &["tab.yaml:2:1", "indent with spaces"]);
     check(
-        &["matrix", "--guide", &file("type.yaml", "mas:\n  service:\n    port: eighty\n")],
-        &["type.yaml:3:11", "expected a"],
+        &["matrix", "--guide", &file("type.yaml", "mas:\n  service:\n    - 8080\n")],
+        &["type.yaml:3:5", "mas.service: expected a mapping, found a list"],
     );
     check(&["matrix", "--guide", &file("twice.yaml", "mas: {}\nmas: {}\n")], &["twice.yaml:2:1", "stands twice"]);
     check(&["matrix", "--guide", &folder.file("binary.yaml", [0xff, 0xfe, 0, 1])], &["binary.yaml", "not UTF-8"]);
@@ -348,8 +349,10 @@ fn bad_input_is_told_plainly() {
 #[test]
 fn links_that_loop_and_5000_documents_are_read() {
     let folder = Folder::new();
-    let documents: String =
-        (0..5000).map(|i| format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{i}}}\n")).collect();
+    let documents = (0..5000)
+        .map(|i| format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{i}}}\n"))
+        .collect::<Vec<_>>()
+        .concat();
     folder.file("many.yaml", documents);
     std::os::unix::fs::symlink(folder.path(), folder.path().join("loop")).unwrap();
     let manifests = folder.path().to_str().unwrap();
@@ -397,7 +400,11 @@ fn accepted_findings_pass_until_their_date() {
         audit["findings"].as_array().unwrap().iter().map(|f| f["code"].as_str().unwrap()).collect();
     assert!(!codes.is_empty(), "the bare world must have findings for this test");
     let list = |until: &str| -> String {
-        codes.iter().map(|c| format!("- {{finding: {c}, reason: known, until: {until}}}\n")).collect()
+        codes
+            .iter()
+            .map(|c| format!("- {{finding: {c}, reason: known, until: {until}}}\n"))
+            .collect::<Vec<_>>()
+            .concat()
     };
     let accepted = folder.file("accepted.yaml", list("2999-01-01"));
     let audit = expect_json(0, &[&base[..], &["--allow-unknown", "--accept", &accepted]].concat());

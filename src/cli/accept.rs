@@ -10,7 +10,7 @@ use crate::source::{de, yaml};
 
 /// One line of the file.
 #[derive(Debug, Clone, serde::Deserialize)]
-pub struct Accepted {
+pub(super) struct Accepted {
     /// `PR012`, or the name.
     finding: String,
     /// Only for this object.
@@ -25,15 +25,15 @@ pub struct Accepted {
 
 /// What became of a list of findings.
 #[derive(Debug, Default)]
-pub struct Split {
+pub(super) struct Split {
     /// Still to be acted on.
-    pub open: Vec<Finding>,
+    pub(super) open: Vec<Finding>,
     /// Accepted, with the reason and date in the message.
-    pub accepted: Vec<Finding>,
+    pub(super) accepted: Vec<Finding>,
 }
 
 /// Reads the file: a YAML list of `{finding, object?, edge?, reason, until}`.
-pub fn read(path: &Path) -> anyhow::Result<Vec<Accepted>> {
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Accepted>> {
     let text = files::read(path, MAX_CONFIG_BYTES)?;
     let (documents, error) = yaml::parse(&text.name, &text.text);
     if let Some(error) = error {
@@ -52,7 +52,7 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Accepted>> {
 }
 
 /// Splits findings by what is accepted today.
-pub fn split(findings: Vec<Finding>, accepted: &[Accepted], today: jiff::civil::Date) -> Split {
+pub(super) fn split(findings: Vec<Finding>, accepted: &[Accepted], today: jiff::civil::Date) -> Split {
     let mut split = Split::default();
     for mut finding in findings {
         let entry = accepted.iter().find(|entry| {
@@ -76,18 +76,23 @@ pub fn split(findings: Vec<Finding>, accepted: &[Accepted], today: jiff::civil::
 }
 
 /// Today, UTC.
-pub fn today() -> jiff::civil::Date {
+pub(super) fn today() -> jiff::civil::Date {
     jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 
 /// Reads the file if one is given.
-pub fn read_if(path: Option<&Path>) -> anyhow::Result<Vec<Accepted>> {
+pub(super) fn read_if(path: Option<&Path>) -> anyhow::Result<Vec<Accepted>> {
     path.map_or(Ok(Vec::new()), |path| read(path).context("the list of accepted findings cannot be used"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[track_caller]
+    fn check(split: &Split, open: usize, accepted: usize) {
+        assert_eq!((split.open.len(), split.accepted.len()), (open, accepted));
+    }
 
     #[test]
     fn an_acceptance_ends_with_its_date_and_stays_with_its_object() {
@@ -99,10 +104,6 @@ mod tests {
             until: jiff::civil::date(2026, 5, 31),
         };
         let finding = || Finding::new(Code::PeerSideMissing, "NetworkPolicy/postgres/deny", "no", "add it");
-        #[track_caller]
-        fn check(split: &Split, open: usize, accepted: usize) {
-            assert_eq!((split.open.len(), split.accepted.len()), (open, accepted));
-        }
         let day = |d| jiff::civil::date(2026, 5, d);
         check(&split(vec![finding()], &[entry(None)], day(31)), 0, 1);
         check(&split(vec![finding()], &[entry(None)], jiff::civil::date(2026, 6, 1)), 1, 0);

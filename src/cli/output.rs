@@ -6,11 +6,11 @@ use std::io::IsTerminal;
 use crate::judge::{Declared, Finding, Severity, State};
 
 /// Widest line of any table.
-pub const WIDTH: usize = 100;
+pub(super) const WIDTH: usize = 100;
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// For people.
     #[default]
     Text,
@@ -20,19 +20,19 @@ pub enum Format {
 
 /// Colours, or none.
 #[derive(Debug, Clone, Copy)]
-pub struct Style {
+pub(super) struct Style {
     colour: bool,
 }
 
 impl Style {
     /// Colour only when standard output is a terminal and `NO_COLOR` is unset (no-color.org).
-    pub fn detect() -> Self {
+    pub(super) fn detect() -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { colour: !refused && std::io::stdout().is_terminal() }
     }
 
     /// No colour.
-    pub fn plain() -> Self {
+    pub(super) fn plain() -> Self {
         Self { colour: false }
     }
 
@@ -41,17 +41,17 @@ impl Style {
     }
 
     /// Headings.
-    pub fn bold(self, text: &str) -> String {
+    pub(super) fn bold(self, text: &str) -> String {
         self.paint("1", text)
     }
 
     /// What matters less.
-    pub fn dim(self, text: &str) -> String {
+    pub(super) fn dim(self, text: &str) -> String {
         self.paint("2", text)
     }
 
     /// A state's word in its colour; unknown is never green.
-    pub fn state(self, state: State, text: &str) -> String {
+    pub(super) fn state(self, state: State, text: &str) -> String {
         let code = match state {
             State::Ok => "32",
             State::Pending => "36",
@@ -62,7 +62,7 @@ impl Style {
     }
 
     /// A declared verdict: green only when it is what is intended.
-    pub fn declared(self, fits: bool, declared: Declared, text: &str) -> String {
+    pub(super) fn declared(self, fits: bool, declared: Declared, text: &str) -> String {
         let code = match (fits, declared) {
             (true, _) => "32",
             (false, Declared::Unknown) => "33",
@@ -83,24 +83,24 @@ impl Style {
 
 /// A table whose last column takes what is left of [`WIDTH`] and wraps.
 #[derive(Debug)]
-pub struct Table {
+pub(super) struct Table {
     header: Vec<&'static str>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// With its header.
-    pub fn new(header: &[&'static str]) -> Self {
+    pub(super) fn new(header: &[&'static str]) -> Self {
         Self { header: header.to_vec(), rows: Vec::new() }
     }
 
     /// Adds a row; it has as many cells as the header.
-    pub fn row(&mut self, cells: Vec<String>) {
+    pub(super) fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
 
     /// The table as text. `paint` may colour a cell (row, column, padded text).
-    pub fn render(&self, style: Style, paint: impl Fn(usize, usize, &str) -> String) -> String {
+    pub(super) fn render(&self, style: Style, paint: impl Fn(usize, usize, &str) -> String) -> String {
         let columns = self.header.len();
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
@@ -130,7 +130,7 @@ impl Table {
 }
 
 /// Breaks text at spaces; a longer word keeps its own line, because a cut path cannot be followed.
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {
         let mut line = String::new();
@@ -154,7 +154,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// Text wrapped to the page under an indentation.
-pub fn paragraph(text: &str, indent: usize) -> String {
+pub(super) fn paragraph(text: &str, indent: usize) -> String {
     let margin = " ".repeat(indent);
     wrap(text, WIDTH - indent).iter().fold(String::new(), |mut out, line| {
         let _ = writeln!(out, "{}", format!("{margin}{line}").trim_end());
@@ -163,7 +163,7 @@ pub fn paragraph(text: &str, indent: usize) -> String {
 }
 
 /// Findings for people: code and name, what and where, the smallest fix.
-pub fn findings(findings: &[Finding], style: Style) -> String {
+pub(super) fn findings(findings: &[Finding], style: Style) -> String {
     let mut out = String::new();
     for finding in findings {
         let edge = finding.edge.as_deref().map_or(String::new(), |edge| format!("  {edge}"));
@@ -179,7 +179,7 @@ pub fn findings(findings: &[Finding], style: Style) -> String {
 }
 
 /// `1 error, 2 warnings`, or `nothing wrong`.
-pub fn summary(findings: &[Finding]) -> String {
+pub(super) fn summary(findings: &[Finding]) -> String {
     let count = |severity| findings.iter().filter(|f| f.code.severity() == severity).count();
     let say = |n: usize, word: &str| match n {
         0 => None,
@@ -198,7 +198,7 @@ pub fn summary(findings: &[Finding]) -> String {
 }
 
 /// JSON for machines: one object, one line end.
-pub fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {
+pub(super) fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 

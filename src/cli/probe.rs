@@ -72,7 +72,7 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
     if (0.1..=3600.0).contains(&seconds) { Ok(seconds) } else { Err("from 0.1 to 3600 seconds".to_owned()) }
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<Done> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let inputs = args::read(&args.intent, &args.world)?;
     for name in &args.edges {
         let known = inputs.resolution.edges.iter().any(|resolved| resolved.edge.name == *name);
@@ -87,7 +87,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Done> {
     };
     let round = Round {
         prober: Arc::new(Prober::new(&roots).context("--ca cannot be used")?),
-        resolv: Arc::new(resolv_conf(&args)?),
+        resolv: Arc::new(resolv_conf(args)?),
         deadline: Duration::from_secs_f64(args.timeout),
         inputs,
         chosen: args.edges.clone(),
@@ -160,8 +160,11 @@ impl Round {
         let findings = join(&mut rows, &observed, &audited, Mode::Enforce);
         rows.retain(|row| observed.contains_key(&row.name));
         if let Some(shared) = shared {
-            rows.iter()
-                .for_each(|row| row.state.iter().for_each(|state| shared.metrics.verdict(&matrix, &row.name, *state)));
+            for row in &rows {
+                if let Some(state) = row.state {
+                    shared.metrics.verdict(&matrix, &row.name, state);
+                }
+            }
         }
         let mut probes: Vec<Attempt> = observed.into_values().flat_map(|o| o.attempts).collect();
         probes.sort_by(|a, b| (&a.edge, a.address).cmp(&(&b.edge, b.address)));

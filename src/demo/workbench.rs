@@ -23,13 +23,9 @@ pub(super) struct Workbench {
 impl Workbench {
     /// Writes the demo's world into a folder.
     pub(super) fn create(folder: Option<&Path>, lab: Lab) -> io::Result<Self> {
-        let (folder, temporary) = match folder {
-            Some(folder) => (folder.to_path_buf(), None),
-            None => {
-                let temporary = tempfile::Builder::new().prefix("portreeve-demo-").tempdir()?;
-                (temporary.path().to_path_buf(), Some(temporary))
-            }
-        };
+        let temporary =
+            if folder.is_some() { None } else { Some(tempfile::Builder::new().prefix("portreeve-demo-").tempdir()?) };
+        let folder = folder.or(temporary.as_ref().map(tempfile::TempDir::path)).unwrap_or(Path::new(".")).to_path_buf();
         std::fs::create_dir_all(folder.join("cluster"))?;
         world::write_world(&folder.join("cluster"), lab)?;
         std::fs::write(folder.join(MATRIX), world::TRAFFIC_MATRIX)?;
