@@ -245,7 +245,7 @@ impl Chain {
                     "{}",
                     finding.message
                 );
-                self.note(format!("{}: {} ({}): {}", row.name, state.as_str(), finding.code, finding.message));
+                self.note(format!("{}: {}: {}, {}", row.name, state.as_str(), finding.code.name(), finding.object));
             } else {
                 tracing::info!(edge = row.name, reason, "{}", state.as_str());
                 self.note(format!("{}: {}", row.name, state.as_str()));
