@@ -81,7 +81,7 @@ pub async fn run(
     // Each demo on a machine has addresses of its own, for as long as the claim lives.
     let claim = LabClaim::first_free().context("no loopback addresses are left for the demo's peers")?;
     let peers = Peers::start(claim.lab()).await?;
-    let workbench = Workbench::create(options.folder.as_deref(), peers.net().lab())
+    let workbench = Workbench::create(options.folder.as_deref(), peers.net().lab(), peers.ca_pem())
         .context("the working copy cannot be written")?;
     let shared = Arc::new(Shared::new(Role::Both));
     let page = listen(options.page_port).await?;

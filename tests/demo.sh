@@ -102,3 +102,17 @@ start --repair --break mas-to-dns-udp
 wait_for "with repair on, the rule comes back by itself and the page says so" \
   "$all_ok"' and any("put back" in c["what"] for c in board["changes"])'
 stop
+
+# The prober as a program of its own, against the demo's peers.
+start --folder "$work/copy"
+wait_for "all edges are ok again" "$all_ok"
+sources="--matrix $work/copy/traffic-matrix.yaml --manifests $work/copy/cluster --ca $work/copy/ca.pem"
+# shellcheck disable=SC2086
+"$portreeve" probe $sources >"$work/probe" || { cat "$work/probe"; fail "probe found something wrong"; }
+[ "$(grep -c ' ok ' "$work/probe")" -ge 7 ] || { cat "$work/probe"; fail "probe did not probe seven edges"; }
+echo "demo: portreeve probe proves the same seven edges from outside"
+stop
+# shellcheck disable=SC2086
+if "$portreeve" probe --timeout 1 $sources mas-to-postgres >"$work/probe"; then fail "probe did not see that everything is gone"; fi
+grep -q connect_refused_rst "$work/probe" || { cat "$work/probe"; fail "probe did not say that nothing listens"; }
+echo "demo: and says what is wrong once they are gone"

@@ -260,7 +260,14 @@ impl Round {
 async fn converse(prober: Arc<Prober>, resolv: Arc<ResolvConf>, task: Task) -> Vec<Attempt> {
     let target = |address| Target::new(task.edge.clone(), address, task.exchange.clone());
     match &task.dial {
-        Dial::Address(address) => vec![prober.probe(&target(*address), task.deadline).await],
+        Dial::Address { address, host } => {
+            let target = target(*address);
+            let target = match host {
+                Some(host) => target.named(host.clone()),
+                None => target,
+            };
+            vec![prober.probe(&target, task.deadline).await]
+        }
         Dial::Name { host, port } => {
             let started = tokio::time::Instant::now();
             match observe::resolve(host, &resolv, task.deadline).await {

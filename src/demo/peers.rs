@@ -64,6 +64,7 @@ pub enum PeersError {
 pub struct Peers {
     net: Net,
     ca: CertificateDer<'static>,
+    ca_pem: String,
 }
 
 impl Peers {
@@ -75,7 +76,7 @@ impl Peers {
         for route in routes() {
             net.add(route, cast.service(route.dest)).await?;
         }
-        Ok(Self { net, ca: ca.certificate() })
+        Ok(Self { net, ca: ca.certificate(), ca_pem: ca.pem() })
     }
 
     /// The gates between them.
@@ -86,6 +87,11 @@ impl Peers {
     /// The certificate that signs all certificates of the demo: put it into the prober's roots.
     pub fn ca(&self) -> CertificateDer<'static> {
         self.ca.clone()
+    }
+
+    /// The same as PEM, for other programs.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
     }
 
     /// Stops a pod's process: its ports close for every source, its connections end.

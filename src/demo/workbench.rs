@@ -11,8 +11,9 @@ const POLICY: &str = "matrix_portreeve-mas.yaml";
 /// What opens a forbidden edge: a policy that somebody applied by hand.
 const OPENED: &str = "matrix_opened-by-hand.yaml";
 const MATRIX: &str = "traffic-matrix.yaml";
+const CA: &str = "ca.pem";
 
-/// The folder: `traffic-matrix.yaml`, and `cluster/` with everything else.
+/// The folder: `traffic-matrix.yaml`, `cluster/` with manifests and policies, `ca.pem` for `probe --ca`.
 #[derive(Debug)]
 pub(super) struct Workbench {
     folder: PathBuf,
@@ -21,14 +22,15 @@ pub(super) struct Workbench {
 }
 
 impl Workbench {
-    /// Writes the demo's world into a folder.
-    pub(super) fn create(folder: Option<&Path>, lab: Lab) -> io::Result<Self> {
+    /// Writes the demo's world into a folder, with the certificate (PEM) that its peers' certificates lead to.
+    pub(super) fn create(folder: Option<&Path>, lab: Lab, ca: &str) -> io::Result<Self> {
         let temporary =
             if folder.is_some() { None } else { Some(tempfile::Builder::new().prefix("portreeve-demo-").tempdir()?) };
         let folder = folder.or(temporary.as_ref().map(tempfile::TempDir::path)).unwrap_or(Path::new(".")).to_path_buf();
         std::fs::create_dir_all(folder.join("cluster"))?;
         world::write_world(&folder.join("cluster"), lab)?;
         std::fs::write(folder.join(MATRIX), world::TRAFFIC_MATRIX)?;
+        std::fs::write(folder.join(CA), ca)?;
         Ok(Self { folder, _temporary: temporary })
     }
 

@@ -2,7 +2,9 @@
 //!
 //! Nothing outside the matrix is ever dialled: every address comes from an edge.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
 
 use crate::matrix::{Exchange, Party, PeerKind, Port, ResolvedEdge};
 use crate::world::{PortRef, World};
@@ -11,7 +13,12 @@ use crate::world::{PortRef, World};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dial {
     /// This address.
-    Address(SocketAddr),
+    Address {
+        /// Where.
+        address: SocketAddr,
+        /// The name by which MAS knows it, for certificates.
+        host: Option<String>,
+    },
     /// Every address that this name resolves to.
     Name {
         /// The host as the source has it.
@@ -21,28 +28,29 @@ pub enum Dial {
     },
 }
 
-/// What to dial for an edge. `nameservers` are this host's own, for DNS edges. Empty: no source says where it goes.
+/// What to dial for an edge. `nameservers` are this host's own: they stand for the cluster's where no world shows those.
+///
+/// Empty: no source says where it goes.
 pub fn dials(resolved: &ResolvedEdge, world: Option<&World>, nameservers: &[SocketAddr]) -> Vec<Dial> {
-    if matches!(resolved.edge.exchange, Exchange::DnsUdp | Exchange::DnsTcp) && !nameservers.is_empty() {
-        return nameservers.iter().map(|server| Dial::Address(*server)).collect();
-    }
+    let host = resolved.edge.to.iter().find_map(|target| host(&target.party));
+    let address = |address| Dial::Address { address, host: host.clone() };
     let mut found: Vec<Dial> = Vec::new();
     for peer in &resolved.to {
+        let with_ports = |ip: IpAddr| peer.ports.iter().map(move |port| SocketAddr::new(ip, *port));
         match (&peer.kind, world) {
             (PeerKind::Pods { pods, .. }, Some(world)) => {
-                let addresses = pods.iter().flat_map(|pod| world.pod(*pod).addresses.iter());
-                found.extend(
-                    addresses.flat_map(|ip| peer.ports.iter().map(|port| Dial::Address(SocketAddr::new(*ip, *port)))),
-                );
+                let addresses = pods.iter().flat_map(|pod| world.pod(*pod).addresses.iter().copied());
+                found.extend(addresses.flat_map(with_ports).map(address));
             }
             (PeerKind::Blocks { nets, .. }, _) => {
-                let hosts = nets.iter().filter(|net| net.prefix_len() == net.max_prefix_len()).map(ipnet::IpNet::addr);
-                found.extend(
-                    hosts.flat_map(|ip| peer.ports.iter().map(move |port| Dial::Address(SocketAddr::new(ip, *port)))),
-                );
+                let single = nets.iter().filter(|net| net.prefix_len() == net.max_prefix_len()).map(IpNet::addr);
+                found.extend(single.flat_map(with_ports).map(address));
             }
             _ => {}
         }
+    }
+    if found.is_empty() && matches!(resolved.edge.exchange, Exchange::DnsUdp | Exchange::DnsTcp) {
+        found = nameservers.iter().copied().map(address).collect();
     }
     if found.is_empty() {
         found = resolved.edge.to.iter().filter_map(|target| by_source(&target.party, &target.port)).collect();
@@ -50,6 +58,15 @@ pub fn dials(resolved: &ResolvedEdge, world: Option<&World>, nameservers: &[Sock
     found.sort_by_key(|dial| format!("{dial:?}"));
     found.dedup();
     found
+}
+
+/// The name by which MAS knows a party.
+fn host(party: &Party) -> Option<String> {
+    match party {
+        Party::Host { host, .. } => Some(host.clone()),
+        Party::Service(service) => Some(format!("{}.{}.svc.cluster.local", service.name, service.namespace)),
+        _ => None,
+    }
 }
 
 /// What the source itself says to dial.
@@ -60,12 +77,8 @@ fn by_source(party: &Party, port: &Port) -> Option<Dial> {
         Port::Unknown { default } => (*default)?,
     };
     match party {
-        Party::Host { host, .. } => Some(Dial::Name { host: host.clone(), port }),
-        Party::Service(service) => {
-            Some(Dial::Name { host: format!("{}.{}.svc.cluster.local", service.name, service.namespace), port })
-        }
-        Party::Address(address) => Some(Dial::Address(SocketAddr::new(*address, port))),
-        _ => None,
+        Party::Address(address) => Some(Dial::Address { address: SocketAddr::new(*address, port), host: None }),
+        named => host(named).map(|host| Dial::Name { host, port }),
     }
 }
 
@@ -105,7 +118,7 @@ mod tests {
         let got: Vec<String> = dials(edge, None, &nameservers)
             .iter()
             .map(|dial| match dial {
-                Dial::Address(address) => address.to_string(),
+                Dial::Address { address, .. } => address.to_string(),
                 Dial::Name { host, port } => format!("{host} {port}"),
             })
             .collect();

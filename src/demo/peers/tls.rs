@@ -50,6 +50,10 @@ impl Ca {
         self.issuer.der().clone()
     }
 
+    pub(super) fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
     /// A server that shows one certificate, for all these names.
     pub(super) fn acceptor(&self, names: &[&str]) -> Result<TlsAcceptor, TlsError> {
         let shown = One(Arc::new(self.certify(names)?));
