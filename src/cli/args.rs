@@ -6,18 +6,19 @@ use crate::load::inputs::{self, Inputs, IntentPaths};
 use crate::matrix::Intent;
 use crate::matrix::derive::derive;
 
+const INTENT: &str = "What should be (at least one)";
+
 /// Where the intent comes from.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "What should be (at least one)")]
 pub(super) struct IntentArgs {
     /// The guide's values: `mas:` alone, inside a chart's values, or inside a HelmRelease; `-` reads standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = INTENT)]
     pub(super) guide: Option<PathBuf>,
     /// MAS's own config.yaml; give it several times and they merge as MAS merges them
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = INTENT)]
     pub(super) mas_config: Vec<PathBuf>,
     /// A TrafficMatrix
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = INTENT)]
     pub(super) matrix: Option<PathBuf>,
 }
 
@@ -30,10 +31,9 @@ impl IntentArgs {
 
 /// Where the world comes from.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "What is there")]
 pub(super) struct WorldArgs {
     /// Manifests or `kubectl get -o yaml|json` dumps: a file, a folder, or `-`; may be given several times
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = "What is there")]
     pub(super) manifests: Vec<PathBuf>,
 }
 
