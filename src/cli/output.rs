@@ -134,9 +134,11 @@ impl Table {
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {
-        let mut line = String::new();
+        // YAML in a fix keeps its indentation.
+        let words = paragraph.trim_start_matches(' ');
+        let mut line = " ".repeat(paragraph.len() - words.len());
         let mut length = 0;
-        for word in paragraph.split(' ') {
+        for word in words.split(' ') {
             let word_length = word.chars().count();
             if length > 0 && length + 1 + word_length > width {
                 lines.push(std::mem::take(&mut line));
@@ -173,7 +175,8 @@ pub(super) fn findings(findings: &[Finding], style: Style) -> String {
         let place = finding.place.as_ref().map_or(String::new(), |place| format!("{place}: "));
         out.push_str(&paragraph(&format!("{place}{}: {}", finding.object, finding.message), 2));
         if !finding.fix.is_empty() {
-            out.push_str(&paragraph(&format!("fix: {}", finding.fix), 2));
+            let fix = finding.fix.trim_end();
+            out.push_str(&paragraph(&format!("fix: {}", fix.replace('\n', "\n  ")), 2));
         }
     }
     out
@@ -216,6 +219,13 @@ mod tests {
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
         assert_eq!(text.lines().count(), 5, "{text}");
         assert!(text.lines().skip(2).take(2).all(|line| line.starts_with("                 word")), "{text}");
+    }
+
+    #[test]
+    fn yaml_in_a_fix_keeps_its_indentation() {
+        let finding = Finding::new(crate::judge::Code::PolicyBlocks, "o", "m", "add:\nspec:\n  ports:\n  - port: 1\n");
+        let text = findings(&[finding], Style::plain());
+        assert_eq!(text, "PR002 PolicyBlocks\n  o: m\n  fix: add:\n    spec:\n      ports:\n      - port: 1\n");
     }
 
     #[test]
