@@ -6,12 +6,14 @@
 
 mod database;
 pub mod mas_config;
+mod modes;
 mod setting;
 mod url;
 pub mod values;
 
 pub use database::{Database, DatabaseServer, DatabaseUri};
 pub use mas_config::{MasConfig, is_loopback};
+pub use modes::{SmtpMode, SslMode};
 pub use setting::{Cite, Setting};
 pub(crate) use setting::{setting, under};
 pub use url::{Scheme, Url, host_name};

@@ -10,8 +10,10 @@ pub mod resolve;
 mod resolved;
 pub mod traffic_matrix;
 
+pub use crate::guide::{SmtpMode, SslMode};
+pub use crate::world::{PortText, parse_port, parse_protocol};
 pub use derive::{Sources, derive};
-pub use edge::{Edge, Exchange, Expect, Intent, Party, Port, Provenance, SmtpMode, SslMode, SubjectRule, Target};
-pub use endpoint::{PortText, parse_block, parse_endpoint, parse_port, parse_protocol};
+pub use edge::{Edge, Exchange, Expect, Intent, Party, Port, Provenance, SubjectRule, Target};
+pub use endpoint::{parse_block, parse_endpoint};
 pub use resolved::{Peer, PeerKind, Resolution, ResolvedEdge, Subject};
 pub use traffic_matrix::TrafficMatrix;

@@ -9,6 +9,7 @@ pub mod lower;
 mod names;
 mod object;
 mod pod;
+mod ports;
 mod service;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ pub use labels::Labels;
 pub use names::{ObjectName, PortRef, Protocol, WorkloadKind};
 pub use object::{Object, objects};
 pub use pod::{ContainerPort, Phase, Pod, PodId, Workload};
+pub(crate) use ports::is_label;
+pub use ports::{PortText, parse_port, parse_protocol};
 pub use service::{Endpoint, EndpointSlice, LoadBalancerAddress, Service, ServiceKind, ServicePort};
 
 use crate::source::Place;

@@ -104,7 +104,10 @@ fn flow_goes_one_way() {
             ][..],
         ),
         ("world", &["crate::policy", "crate::observe", "crate::serve", "crate::cli", "crate::guide", "crate::matrix"]),
-        ("guide", &["crate::policy", "crate::observe", "crate::serve", "crate::cli", "crate::world::World"]),
+        (
+            "guide",
+            &["crate::matrix", "crate::policy", "crate::observe", "crate::serve", "crate::cli", "crate::world::World"],
+        ),
         ("matrix", &["crate::policy", "crate::observe", "crate::serve", "crate::cli"]),
         ("policy", &["crate::observe", "crate::serve", "crate::cli", "crate::guide"]),
         ("judge", &["crate::observe", "crate::serve", "crate::cli", "crate::guide"]),

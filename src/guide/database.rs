@@ -4,7 +4,7 @@ use serde::de;
 
 use super::url::{from_text, host_name, split_port};
 use super::{Cite, Setting};
-use crate::matrix::SslMode;
+use crate::guide::SslMode;
 
 /// Where a source says that the database is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

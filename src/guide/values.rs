@@ -10,8 +10,8 @@ use std::sync::Arc;
 use self::raw::{RawMas, RawProvider};
 use super::setting::{Layers, Seen, setting, under};
 use super::{Cite, Database, DatabaseServer, Setting, Url};
+use crate::guide::SmtpMode;
 use crate::judge::{Code, Finding};
-use crate::matrix::SmtpMode;
 use crate::source::de::{self, Field, UnknownKeys};
 use crate::source::{Document, InputError, Node, Place, Value};
 use crate::world::PortRef;
@@ -303,7 +303,7 @@ pub(super) fn assemble(
     socket: Setting<()>,
     host: Setting<DatabaseServer>,
     port: Setting<u16>,
-    ssl_mode: Setting<crate::matrix::SslMode>,
+    ssl_mode: Setting<crate::guide::SslMode>,
 ) -> Database {
     match uri {
         Setting::Known(uri, cite) => Database {

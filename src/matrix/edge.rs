@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::guide::{SmtpMode, SslMode};
 use crate::judge::Finding;
 use crate::source::Place;
 use crate::world::{Labels, ObjectName, PortRef, Protocol, WorkloadKind};
@@ -200,46 +201,6 @@ pub enum Exchange {
         /// Host for SNI and `Host`.
         host: String,
     },
-}
-
-/// `ssl_mode` of MAS's database section; libpq's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SslMode {
-    /// `disable`
-    Disable,
-    /// `allow`
-    Allow,
-    /// `prefer`: sqlx's default.
-    #[default]
-    Prefer,
-    /// `require`
-    Require,
-    /// `verify-ca`
-    VerifyCa,
-    /// `verify-full`
-    VerifyFull,
-}
-
-/// `email.mode` of MAS's config.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SmtpMode {
-    /// No TLS; port 25 by default.
-    Plain,
-    /// TLS after STARTTLS; port 587 by default.
-    StartTls,
-    /// TLS from the first byte; port 465 by default.
-    Tls,
-}
-
-impl SmtpMode {
-    /// The port that MAS uses when none is configured (`crates/config/src/sections/email.rs`).
-    pub fn default_port(self) -> u16 {
-        match self {
-            Self::Plain => 25,
-            Self::StartTls => 587,
-            Self::Tls => 465,
-        }
-    }
 }
 
 impl fmt::Display for Provenance {

@@ -1,4 +1,4 @@
-//! The endpoint and port grammar of product.md §3: one for TrafficMatrix, assertions and commands.
+//! The endpoint grammar of product.md §3: one for TrafficMatrix, assertions and commands.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::Party;
 use crate::source::de::closest;
-use crate::world::{ObjectName, PortRef, Protocol, WorkloadKind};
+use crate::world::{ObjectName, WorkloadKind, is_label};
 
 /// Reads `ns/pod`, `ns/deploy/name`, `ns/svc/name`, an address, a CIDR, `node/name`, `subject`, `any-pod` or `world`.
 pub fn parse_endpoint(text: &str) -> Result<Party, String> {
@@ -77,52 +77,10 @@ fn subdomain(what: &str, name: &str) -> Result<String, String> {
     }
 }
 
-fn is_label(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
-
 /// Reads a CIDR. Host bits are refused: newer API servers refuse them, and older ones mask them silently.
 pub fn parse_block(text: &str) -> Result<IpNet, String> {
     let net: IpNet = text.parse().map_err(|_| format!("`{text}` is no CIDR: write for example 192.0.2.0/24"))?;
     if net.trunc() == net { Ok(net) } else { Err(format!("`{text}` has host bits set: write {}", net.trunc())) }
-}
-
-/// A port, with its protocol where it names one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortText {
-    /// Number or name.
-    pub port: PortRef,
-    /// After the slash.
-    pub protocol: Option<Protocol>,
-}
-
-/// Reads `5432`, `5432/tcp`, `53/udp` or a port's name.
-pub fn parse_port(text: &str) -> Result<PortText, String> {
-    let (port, protocol) = match text.split_once('/') {
-        None => (text, None),
-        Some((port, protocol)) => (port, Some(parse_protocol(protocol)?)),
-    };
-    if port.bytes().all(|b| b.is_ascii_digit()) && !port.is_empty() {
-        let number = port.parse().ok().filter(|number| *number != 0);
-        let number = number.ok_or_else(|| format!("`{port}` is no port: a number from 1 to 65535 is expected"))?;
-        return Ok(PortText { port: PortRef::Number(number), protocol });
-    }
-    // apimachinery's IsValidPortName.
-    let name_ok =
-        port.len() <= 15 && is_label(port) && port.bytes().any(|b| b.is_ascii_lowercase()) && !port.contains("--");
-    if !name_ok {
-        return Err(format!("`{port}` is no port: write a number, a number with /tcp or /udp, or a port's name"));
-    }
-    Ok(PortText { port: PortRef::Name(port.to_owned()), protocol })
-}
-
-/// Reads a protocol in either case.
-pub fn parse_protocol(text: &str) -> Result<Protocol, String> {
-    Protocol::parse(&text.to_ascii_uppercase())
-        .ok_or_else(|| format!("`{text}` is no protocol: tcp, udp or sctp is expected"))
 }
 
 /// A party in the words of the grammar; what the grammar cannot say is named in plain words.

@@ -19,11 +19,12 @@ pub use self::spec::{
     TrafficMatrix, ValuesFrom, ValuesKind,
 };
 use super::Party;
-use super::endpoint::{parse_block, parse_endpoint, parse_protocol};
+use super::endpoint::{parse_block, parse_endpoint};
 use crate::guide::{self, Cite, GuideValues, Setting};
 use crate::judge::{Code, Finding};
 use crate::source::de::{self, Field, UnknownKeys, closest};
 use crate::source::{Document, InputError, Node, Place, Position, Value};
+use crate::world::parse_protocol;
 use crate::world::{Labels, ObjectName, PortRef};
 
 /// The API group and version that is read.

@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde::de::{self, IgnoredAny};
 
 use super::{MailHost, MailTransport};
+use crate::guide::SmtpMode;
 use crate::guide::database::SslModeWord;
 use crate::guide::url::{PortNumber, from_text, host_name};
 use crate::guide::{DatabaseServer, DatabaseUri, Url};
-use crate::matrix::SmtpMode;
 use crate::source::de::Field;
 use crate::world::PortRef;
 
@@ -255,7 +255,7 @@ impl<'de> Deserialize<'de> for PortValue {
                     .ok_or_else(|| E::custom(format_args!("expected {EXPECTED}")))
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<PortValue, E> {
-                match crate::matrix::parse_port(text) {
+                match crate::world::parse_port(text) {
                     Ok(port) if port.protocol.is_none() => Ok(PortValue(port.port)),
                     _ => Err(E::custom(format_args!("expected {EXPECTED}"))),
                 }

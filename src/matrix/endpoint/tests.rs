@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::world::{Protocol, parse_port};
 
 #[track_caller]
 fn check(text: &str, expect: Result<Party, &str>) {

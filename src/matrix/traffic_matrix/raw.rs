@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde::de::{self, IgnoredAny};
 
 use super::{DeletionPolicy, Mode, Owner, Strategy};
-use crate::matrix::endpoint::parse_port;
 use crate::source::de::Field;
+use crate::world::parse_port;
 use crate::world::{PortRef, Protocol};
 
 #[derive(Deserialize)]
