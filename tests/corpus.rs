@@ -13,12 +13,13 @@ use portreeve::load::inputs;
 use portreeve::policy::Engine;
 
 /// The corpus never shrinks below this.
-const CASES: usize = 240;
+const CASES: usize = 250;
 /// What `verify` cannot ask yet, though the engine answers it: the expectation is right, so it stays. Who mends one takes its line away.
-const NOT_YET: [(&str, &str); 3] = [
+const NOT_YET: [(&str, &str); 4] = [
     ("dual-stack/block-one-family", "an address of a dual-stack pod is asked for in both families"),
     ("dual-stack/pod-ip-first", "an address of a dual-stack pod is asked for in both families"),
     ("self/own-address", "a pair of one pod with itself is passed over"),
+    ("unknown/one-address-two-pods", "an address that two live pods have is taken for the later one"),
 ];
 
 struct Case {
@@ -112,7 +113,7 @@ fn every_case_is_whole() {
         assert!(why.len() > 20 && why.ends_with(['.', ')']), "{}: the first line says why", case.name);
         assert!(reasons.insert((case.area().to_owned(), why.to_owned())), "{}: says the same as another", case.name);
         let source = lines.next().and_then(|line| line.strip_prefix("# Source: ")).unwrap_or_default();
-        let named = source.starts_with("https://") || source.starts_with("kubernetes/kubernetes ");
+        let named = source.starts_with("https://") || source.starts_with("kubernetes/");
         assert!(named, "{}: the second line names the source", case.name);
         let sentence = lines.next().and_then(|line| line.strip_prefix("#   ")).unwrap_or_default();
         assert!(sentence.len() > 5, "{}: the third line quotes the sentence, or says what is open", case.name);
