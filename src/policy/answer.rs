@@ -106,7 +106,10 @@ pub struct NearestMiss {
 impl Answer {
     /// Whether the families have different verdicts.
     pub fn is_mixed(&self) -> bool {
-        self.by_family.iter().any(|(_, declared)| Some(*declared) != self.by_family.first().map(|(_, first)| *first))
+        let first = self.by_family.first().map(|(_, first)| *first);
+        let differ = self.by_family.iter().any(|(_, declared)| Some(*declared) != first);
+        // An end without an address may get one family only, and then nothing differs.
+        differ && self.declared != Declared::Unknown
     }
 
     /// One sentence: the verdict, the policy or rule with its place, and for a denial the nearest miss.
