@@ -150,7 +150,7 @@ impl Reachability<'_> {
         let set = self.set(atom);
         let part = set.part(family);
         let ports = &self.ports.values[atom.ports as usize];
-        let names = |named: u32| {
+        let has_name = |named: u32| {
             let mut there = self.classes.named.values[named as usize].iter();
             there.any(|(protocol, name, number)| {
                 *number == ask.port
@@ -161,16 +161,16 @@ impl Reachability<'_> {
         let by_number = ports.numbers.contains(ask.protocol, ask.port);
         // A name through a block is never certain.
         let by_name = !ports.names.is_empty() && (ask.perhaps || !set.is_held());
-        let parts = [Some(&part.yes), ask.perhaps.then_some(&part.maybe)].into_iter().flatten();
-        for members in parts {
-            if by_number || (by_name && direction == Direction::Ingress && names(named)) {
+        let reached = [Some(&part.yes), ask.perhaps.then_some(&part.maybe)].into_iter().flatten();
+        for members in reached {
+            if by_number || (by_name && direction == Direction::Ingress && has_name(named)) {
                 if members.is_all() {
                     return true;
                 }
                 members.each(self.classes.len(), |class| found.push(class));
             } else if by_name && direction == Direction::Egress {
                 members.each(self.classes.len(), |class| {
-                    if names(self.classes.traits(class).named) {
+                    if has_name(self.classes.traits(class).named) {
                         found.push(class);
                     }
                 });

@@ -250,7 +250,9 @@ impl PeerSets {
                 }
                 (certain, _) => certain.each(classes.namespaces.values.len(), |namespace| within(namespace, &mut yes)),
             }
-            perhaps.iter().for_each(|namespace| within(*namespace, &mut maybe));
+            for namespace in perhaps {
+                within(*namespace, &mut maybe);
+            }
         }
         Part { yes: Members::of(yes, classes.len()), maybe: Members::of(maybe, classes.len()) }
     }
