@@ -5,8 +5,10 @@
 pub mod inputs;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::source::files::{self, MAX_MANIFEST_BYTES};
+use crate::source::yaml::Part;
 use crate::source::{InputError, yaml};
 use crate::world::{Object, objects};
 
@@ -41,21 +43,77 @@ pub fn world(paths: &[PathBuf], sink: &mut dyn FnMut(Object)) -> Result<Loaded, 
     Ok(loaded)
 }
 
+/// Bytes of text that are read as one piece, at least. Small enough that what waits to be taken is small, too.
+const PART_BYTES: usize = 256 << 10;
+/// Most readers; beyond it the one thread that takes the objects is the limit.
+const MAX_READERS: usize = 8;
+
+/// What came out of one part of a file.
+#[derive(Default)]
+struct Parsed {
+    objects: Vec<Object>,
+    problems: Vec<InputError>,
+    broken: Option<InputError>,
+}
+
 fn read(file: &Path, loaded: &mut Loaded, sink: &mut dyn FnMut(Object)) -> Result<(), InputError> {
     let text = files::read(file, MAX_MANIFEST_BYTES)?;
     loaded.files += 1;
-    let Loaded { problems, objects: count, .. } = loaded;
-    let broken = yaml::parse_each(&text.name, &text.text, |document| {
-        for object in objects(document, problems) {
-            *count += 1;
-            sink(object);
-        }
-    });
-    if let Err(mut error) = broken {
-        error.message.push_str("; the rest of this file is not covered");
-        problems.push(error);
+    let parts = yaml::split(&text.text, PART_BYTES);
+    if let [whole] = parts.as_slice() {
+        let Loaded { problems, objects: count, .. } = loaded;
+        let broken = yaml::parse_objects(&text.name, whole, |document| {
+            for object in objects(document, problems) {
+                *count += 1;
+                sink(object);
+            }
+        });
+        problems.extend(broken.err().map(not_covered));
+    } else {
+        read_parts(&text.name, &parts, loaded, sink);
     }
     Ok(())
+}
+
+/// Reads the parts side by side and takes the objects in order.
+///
+/// Reader `k` of `n` reads the parts `k`, `k + n`, …, and may be one part ahead, so that memory is bounded by the readers and order needs no lock.
+fn read_parts(file: &Arc<str>, parts: &[Part<'_>], loaded: &mut Loaded, sink: &mut dyn FnMut(Object)) {
+    let readers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MAX_READERS);
+    std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..readers)
+            .map(|reader| {
+                let (give, take) = std::sync::mpsc::sync_channel(1);
+                scope.spawn(move || {
+                    // Nobody takes any more once a part was broken.
+                    parts.iter().skip(reader).step_by(readers).try_for_each(|part| give.send(parse_part(file, part)))
+                });
+                take
+            })
+            .collect();
+        for lane in lanes.iter().cycle().take(parts.len()) {
+            let Ok(Parsed { objects, problems, broken }) = lane.recv() else { break };
+            loaded.problems.extend(problems);
+            loaded.objects += objects.len();
+            objects.into_iter().for_each(&mut *sink);
+            if let Some(error) = broken {
+                loaded.problems.push(not_covered(error));
+                break;
+            }
+        }
+    });
+}
+
+fn parse_part(file: &Arc<str>, part: &Part<'_>) -> Parsed {
+    let mut parsed = Parsed::default();
+    let Parsed { objects: found, problems, broken } = &mut parsed;
+    *broken = yaml::parse_objects(file, part, |document| found.extend(objects(document, problems))).err();
+    parsed
+}
+
+fn not_covered(mut error: InputError) -> InputError {
+    error.message.push_str("; the rest of this file is not covered");
+    error
 }
 
 #[cfg(test)]
@@ -92,6 +150,32 @@ mod tests {
                 "c.yaml:1:1: not a Kubernetes object: `apiVersion` and `kind` are needed; it was skipped",
             ],
         );
+    }
+
+    /// Several parts: order, places and the end at the first broken document are those of one.
+    #[test]
+    fn a_large_file_is_read_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("large.yaml");
+        let pod =
+            |index: usize| format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p{index}, namespace: n}}\n---\n");
+        let text: String = (0..30_000).map(pod).collect();
+        assert!(text.len() > 4 * PART_BYTES);
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let mut seen = Vec::new();
+            let loaded = world(std::slice::from_ref(&path), &mut |object| {
+                seen.push((object.name.clone(), object.place().position.line));
+            });
+            (seen, loaded.unwrap())
+        };
+        let expect: Vec<_> = (0..30_000_u32).map(|index| (format!("p{index}"), index * 4 + 1)).collect();
+        let (seen, loaded) = read(&text);
+        assert_eq!((seen == expect, loaded.problems, loaded.objects), (true, vec![], 30_000));
+        let (seen, loaded) = read(&text.replace("name: p20000,", "name: [p20000,"));
+        assert_eq!((seen == expect[..20_000], loaded.objects), (true, 20_000));
+        let told: Vec<_> = loaded.problems.iter().map(|problem| problem.place.position.line).collect();
+        assert_eq!(told, [80_003]);
     }
 
     #[test]

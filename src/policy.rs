@@ -38,6 +38,7 @@ mod model;
 mod party;
 mod ports;
 mod raw;
+mod reach;
 pub mod render;
 mod unmodelled;
 
@@ -53,4 +54,5 @@ pub use model::{
 };
 pub use party::End;
 pub use ports::{Intervals, PortSet};
+pub use reach::{PairCount, Reachability};
 pub use unmodelled::{Effect, Scope, Unmodelled};

@@ -1,7 +1,9 @@
 //! The evaluation: both ends, each family, every rule.
 
+use std::sync::Arc;
+
 use super::answer::{Admitted, Answer, Exemption, RuleRef, SideAnswer, Traffic};
-use super::fit::{Fit, Missing, Scene, block_fits, named};
+use super::fit::{self, Fit, Missing, Scene, block_fits, named, namespace_fits};
 use super::model::{
     Direction, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PolicySet, PortMatch, Ports, Rule,
 };
@@ -10,7 +12,6 @@ use super::ports::{Intervals, PortSet};
 use super::unmodelled::Effect;
 use super::{Family, explain};
 use crate::judge::Declared;
-use crate::world::labels::{NAMESPACE_NAME, Selector};
 use crate::world::{Labels, Pod, Protocol, World};
 
 /// Answers questions about a world under its policies.
@@ -20,7 +21,7 @@ use crate::world::{Labels, Pod, Protocol, World};
 pub struct Engine<'w> {
     world: &'w World,
     set: &'w PolicySet,
-    parties: Parties<'w>,
+    parties: Arc<Parties<'w>>,
 }
 
 /// What one end says, before it is put in words.
@@ -54,7 +55,12 @@ impl<'w> Pair<'w> {
 impl<'w> Engine<'w> {
     /// An engine over a world and its policies.
     pub fn new(world: &'w World, set: &'w PolicySet) -> Self {
-        Self { world, set, parties: Parties::new(world) }
+        Self::with_parties(world, set, Arc::new(Parties::new(world)))
+    }
+
+    /// The same with addresses that were looked up before.
+    pub(super) fn with_parties(world: &'w World, set: &'w PolicySet, parties: Arc<Parties<'w>>) -> Self {
+        Self { world, set, parties }
     }
 
     /// The world.
@@ -356,7 +362,7 @@ impl<'w> Engine<'w> {
                 let Some(pod) = scene.peer.pod() else { return Fit::No };
                 let namespace = match namespaces {
                     NamespaceMatch::Own => Fit::of(pod.name.namespace == policy.name.namespace),
-                    NamespaceMatch::Selected(selector) => self.namespace_fits(selector, &pod.name.namespace),
+                    NamespaceMatch::Selected(selector) => namespace_fits(self.world, selector, &pod.name.namespace),
                 };
                 Fit::of(pods.matches(&pod.labels)).and(namespace)
             }
@@ -365,24 +371,7 @@ impl<'w> Engine<'w> {
 
     /// Labels of a namespace as far as they are known; `None` when only its name is.
     pub(super) fn namespace_labels(&self, name: &str) -> Option<&'w Labels> {
-        self.world.namespaces.get(name).filter(|namespace| namespace.place.is_some()).map(|namespace| &namespace.labels)
-    }
-
-    /// `kubernetes.io/metadata.name` is on every namespace, whatever its manifest says; other labels are known only from the manifest.
-    fn namespace_fits(&self, selector: &Selector, name: &'w str) -> Fit<'w> {
-        let labels = self.namespace_labels(name);
-        let one = |key: &str, holds: &dyn Fn(Option<&str>) -> bool| {
-            if key == NAMESPACE_NAME {
-                return Fit::of(holds(Some(name)));
-            }
-            match labels {
-                Some(labels) => Fit::of(holds(labels.get(key).map(String::as_str))),
-                None => Fit::Unknown(Missing::NamespaceLabels(name)),
-            }
-        };
-        let plain = selector.match_labels.iter().map(|(key, want)| one(key, &|value| value == Some(want.as_str())));
-        let expressions = selector.expressions.iter().map(|r| one(&r.key, &|value| r.test.holds(value)));
-        plain.chain(expressions).fold(Fit::Yes, Fit::and)
+        fit::namespace_labels(self.world, name)
     }
 
     fn explain(&self, side: Side<'w>, scene: Scene<'_, 'w>, port: u16, protocol: Protocol) -> SideAnswer {

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use super::cidr::{self, Cover};
 use super::party::{Kind, Party};
 use super::{Direction, Family, Unmodelled};
-use crate::world::{Pod, Protocol};
+use crate::world::labels::{NAMESPACE_NAME, Selector};
+use crate::world::{Labels, Pod, Protocol, World};
 
 /// Whether something fits.
 #[derive(Debug, Clone, Copy)]
@@ -132,4 +133,26 @@ pub(super) fn block_fits<'w>(net: IpNet, except: &[IpNet], scene: &Scene<'_, 'w>
 pub(super) fn named<'w>(scene: &Scene<'_, 'w>, name: &'w str, protocol: Protocol) -> impl Iterator<Item = u16> {
     let ports = scene.destination().pod().map_or(&[][..], |pod| &pod.ports);
     ports.iter().filter(move |p| p.protocol == protocol && p.name.as_deref() == Some(name)).map(|p| p.number)
+}
+
+/// Labels of a namespace as far as they are known; `None` when only its name is.
+pub(super) fn namespace_labels<'w>(world: &'w World, name: &str) -> Option<&'w Labels> {
+    world.namespaces.get(name).filter(|namespace| namespace.place.is_some()).map(|namespace| &namespace.labels)
+}
+
+/// `kubernetes.io/metadata.name` is on every namespace, whatever its manifest says; other labels are known only from the manifest.
+pub(super) fn namespace_fits<'w>(world: &'w World, selector: &Selector, name: &'w str) -> Fit<'w> {
+    let labels = namespace_labels(world, name);
+    let one = |key: &str, holds: &dyn Fn(Option<&str>) -> bool| {
+        if key == NAMESPACE_NAME {
+            return Fit::of(holds(Some(name)));
+        }
+        match labels {
+            Some(labels) => Fit::of(holds(labels.get(key).map(String::as_str))),
+            None => Fit::Unknown(Missing::NamespaceLabels(name)),
+        }
+    };
+    let plain = selector.match_labels.iter().map(|(key, want)| one(key, &|value| value == Some(want.as_str())));
+    let expressions = selector.expressions.iter().map(|r| one(&r.key, &|value| r.test.holds(value)));
+    plain.chain(expressions).fold(Fit::Yes, Fit::and)
 }

@@ -2,6 +2,7 @@
 
 mod clusters;
 mod oracle;
+mod reach;
 mod refusals;
 mod sentences;
 mod traps;

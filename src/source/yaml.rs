@@ -3,15 +3,20 @@
 //! The parser below serde-saphyr (which kube uses too) does the grammar.
 //! The tree is ours because the product needs three things no typed reader gives together: a place for every value, kubectl's scalar rules, and messages that never quote the source.
 
+mod split;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, Span, StructureStyle};
 
+pub use split::{Part, split};
+
 use super::{InputError, Place, Position, scalar};
 
 /// Most nodes one document may have, aliases expanded. An API object is limited to about 1.5 MiB, so this is generous.
-const MAX_NODES: usize = 4_000_000;
+/// Tests reach a smaller limit sooner.
+const MAX_NODES: usize = if cfg!(test) { 400_000 } else { 4_000_000 };
 /// Most nodes that anchors and aliases may copy in one document: enough for real anchors, far too little for a bomb.
 const MAX_COPIES: usize = 100_000;
 const TOO_MANY_COPIES: &str = "anchors and aliases in this document expand to more than 100,000 values: write them out";
@@ -157,16 +162,28 @@ pub fn parse(file: &Arc<str>, text: &str) -> (Vec<Document>, Option<InputError>)
 }
 
 /// Like [`parse`], handing each document over as soon as it is whole: a large file never stands in memory as trees.
-pub fn parse_each(file: &Arc<str>, text: &str, mut each: impl FnMut(Document)) -> Result<(), InputError> {
+pub fn parse_each(file: &Arc<str>, text: &str, each: impl FnMut(Document)) -> Result<(), InputError> {
+    run(Builder::new(file), text, each)
+}
+
+/// Like [`parse_each`] for one part of a file of manifests ([`split`]): items of a `List` are handed over one by one, like documents, because
+/// a dump of a large cluster is one document of millions of values. What is left of the list follows as the document.
+pub fn parse_objects(file: &Arc<str>, part: &Part<'_>, each: impl FnMut(Document)) -> Result<(), InputError> {
+    let builder = Builder { lines_before: part.lines_before, opens_lists: true, ..Builder::new(file) };
+    run(builder, part.text, each)
+}
+
+fn run(mut builder: Builder<'_>, text: &str, mut each: impl FnMut(Document)) -> Result<(), InputError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let file = builder.file;
     let mut options = Options::default();
     options.set_emit_comments(false);
-    let mut builder = Builder::new(file);
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|error| {
             let position = Position { line: to_u32(error.marker().line()), column: to_u32(error.marker().col() + 1) };
             let tab = tab_near(text, position.line).map(|position| (position, TAB));
-            let (position, message) = tab.unwrap_or((position, describe(error.kind())));
+            let (mut position, message) = tab.unwrap_or((position, describe(error.kind())));
+            position.line = position.line.saturating_add(builder.lines_before);
             InputError::new(Place::new(file, position), message)
         })?;
         if let Some(root) = builder.event(event, span)?
@@ -238,20 +255,33 @@ struct Builder<'f> {
     anchors: HashMap<usize, Node>,
     nodes: usize,
     copies: usize,
+    /// Lines of the file before this text.
+    lines_before: u32,
+    /// Items of a list of API objects are handed over one by one.
+    opens_lists: bool,
 }
 
 impl<'f> Builder<'f> {
     fn new(file: &'f Arc<str>) -> Self {
-        Self { file, stack: Vec::new(), anchors: HashMap::new(), nodes: 0, copies: 0 }
+        Self {
+            file,
+            stack: Vec::new(),
+            anchors: HashMap::new(),
+            nodes: 0,
+            copies: 0,
+            lines_before: 0,
+            opens_lists: false,
+        }
     }
 
     fn error(&self, at: Position, message: impl Into<String>) -> InputError {
         InputError::new(Place::new(self.file, at), message)
     }
 
-    /// Takes one event; returns the root when a document is whole.
+    /// Takes one event; returns the root when a document is whole, or an item of a list that is opened.
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<Option<Node>, InputError> {
-        let at = Position { line: to_u32(span.start.line()), column: to_u32(span.start.col() + 1) };
+        let line = to_u32(span.start.line()).saturating_add(self.lines_before);
+        let at = Position { line, column: to_u32(span.start.col() + 1) };
         match event {
             Event::DocumentStart(..) => {
                 self.anchors.clear();
@@ -368,8 +398,42 @@ impl<'f> Builder<'f> {
         Ok(())
     }
 
+    /// Whether a finished node is an API object in the `items` of the document's root. It gains the `apiVersion` and `kind` that follow from those
+    /// of the list, where it has none: the API server leaves them out of the items of a `PodList`.
+    ///
+    /// Of a list whose own `kind` comes later, as kubectl writes it, only items that say what they are can be taken.
+    fn takes_out(&self, node: &mut Node) -> bool {
+        let [Open::Map { anchor: 0, entries: list, key: Some(key), .. }, Open::Seq { anchor: 0, .. }] = &self.stack[..]
+        else {
+            return false;
+        };
+        let Value::Map(item) = &mut node.value else { return false };
+        let kind = entry(list, "kind");
+        if &*key.text != "items" || kind.is_some_and(|kind| !kind.ends_with("List")) {
+            return false;
+        }
+        let item_kind = kind.and_then(|kind| kind.strip_suffix("List")).filter(|kind| !kind.is_empty());
+        let inherited =
+            [("apiVersion", entry(list, "apiVersion").filter(|_| item_kind.is_some())), ("kind", item_kind)];
+        let says = |item: &[(Key, Node)], key: &str| item.iter().any(|(k, _)| &*k.text == key);
+        if inherited.iter().any(|(key, from_list)| from_list.is_none() && entry(item, key).is_none()) {
+            return false;
+        }
+        let at = node.at;
+        for (key, text) in inherited {
+            if let Some(text) = text.filter(|_| !says(item, key)) {
+                item.push((Key { at, text: key.into() }, Node { at, value: Value::Text(text.into()) }));
+            }
+        }
+        true
+    }
+
     /// Puts a finished node where it belongs.
-    fn place(&mut self, node: Node) -> Result<Option<Node>, InputError> {
+    fn place(&mut self, mut node: Node) -> Result<Option<Node>, InputError> {
+        if self.opens_lists && self.takes_out(&mut node) {
+            self.nodes = 0;
+            return Ok(Some(node));
+        }
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             return Err(self.error(node.at, format!("more than {MAX_NODES} values in one document")));
@@ -391,6 +455,11 @@ impl<'f> Builder<'f> {
         }
         Ok(None)
     }
+}
+
+/// The text of an entry.
+fn entry<'e>(entries: &'e [(Key, Node)], key: &str) -> Option<&'e str> {
+    entries.iter().find(|(k, _)| &*k.text == key).and_then(|(_, node)| node.text())
 }
 
 /// Applies `<<` as YAML 1.1 has it: keys of the mapping itself win, earlier sources win over later ones.

@@ -58,7 +58,7 @@ pub(super) struct Selector {
 // --- as JSON, for the engine ------------------------------------------------------------------------------------------------------------
 
 impl Spec {
-    fn json(&self, index: usize) -> Value {
+    pub(super) fn json(&self, index: usize) -> Value {
         let rules = |rules: &Option<Vec<Rule>>, key: &str| match rules {
             Some(rules) => rules.iter().map(|rule| rule.json(key)).collect(),
             None => Value::Null,

@@ -93,6 +93,49 @@ fn anchors_merges_templates_and_json() {
     assert_eq!(root("8080: x").entries()[0].0.text, "8080".into());
 }
 
+/// The roots that a list is opened into, as `line:kind`, and how many items stay in it.
+#[track_caller]
+fn check_list(text: &str, objects: &[&str], left: usize) {
+    let file: Arc<str> = Arc::from("f.yaml");
+    let mut found = Vec::new();
+    parse_objects(&file, &Part { text, lines_before: 10 }, |document| found.push(document.root)).unwrap();
+    let list = found.pop().unwrap();
+    let got: Vec<_> = found
+        .iter()
+        .map(|root| {
+            let text = |key| root.get(key).and_then(Node::text).unwrap();
+            format!("{}:{}/{}", root.at.line, text("apiVersion"), text("kind"))
+        })
+        .collect();
+    assert_eq!(got, objects);
+    assert_eq!(list.get("items").map(|items| items.items().len()), Some(left));
+}
+
+#[test]
+fn a_list_is_opened_item_by_item() {
+    let item = "- {apiVersion: v1, kind: Pod}\n";
+    check_list(&format!("kind: List\nitems:\n{item}{item}"), &["13:v1/Pod", "14:v1/Pod"], 0);
+    check_list(&format!("items:\n{item}kind: List\n"), &["12:v1/Pod"], 0);
+    check_list("kind: PodList\napiVersion: v1\nitems: [{a: 1}, {kind: X}]\n", &["13:v1/Pod", "13:v1/X"], 0);
+    // What cannot be told yet, or is no list, stays.
+    check_list("items: [{a: 1}]\nkind: PodList\n", &[], 1);
+    check_list(&format!("kind: ConfigMap\nitems:\n{item}"), &[], 1);
+    check_list("kind: List\nitems: [{a: 1}, text, [x]]\n", &[], 3);
+    check_list(&format!("kind: List\nitems: &all\n{item}"), &[], 1);
+}
+
+#[test]
+fn the_budget_of_a_list_is_that_of_its_items() {
+    let item = format!("{{apiVersion: v1, kind: Pod, x: [{}]}}", "1, ".repeat(2_000));
+    let text = format!("{{kind: List, items: [{}]}}", vec![item; 210].join(", "));
+    let (documents, error) = all(&text);
+    assert!(documents.is_empty() && error.is_some());
+    let mut count = 0;
+    let part = Part { text: &text, lines_before: 0 };
+    parse_objects(&Arc::from("f.yaml"), &part, |_| count += 1).unwrap();
+    assert_eq!(count, 211);
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_panics(text in "\\PC{0,200}") {

@@ -1,0 +1,158 @@
+//! The numbers of the engine: `cargo bench --bench numbers`, or `-- quick` for smaller worlds.
+//!
+//! Each measurement runs in a child process of its own, so that peaks of memory do not mix; the rounds of all measurements are interleaved and the
+//! medians are shown. What comes out of each world is asserted against a closed form; times never fail the run.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a benchmark prints, and says what is wrong by panicking"
+)]
+
+mod tasks;
+mod worlds;
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+/// One row of the table: which value of which task, what it stands against, and the target.
+struct Row {
+    task: &'static str,
+    key: &'static str,
+    what: &'static str,
+    anchor: &'static str,
+    target: &'static str,
+    unit: &'static str,
+}
+
+const fn row(
+    task: &'static str,
+    key: &'static str,
+    what: &'static str,
+    anchor: &'static str,
+    target: &'static str,
+    unit: &'static str,
+) -> Row {
+    Row { task, key, what, anchor, target, unit }
+}
+
+const ROWS: &[Row] = &[
+    row(
+        "whole",
+        "evaluate",
+        "25,000 namespaces: evaluated whole, pairs counted",
+        "Antrea 6 s for 75,000",
+        "< 2000",
+        "ms",
+    ),
+    row("whole", "peak", "  peak memory, with the world itself", "Antrea 1600", "< 500", "MB"),
+    row("whole", "query", "  then one query", "-", "< 1000", "us"),
+    row("whole", "change", "  then one policy changed", "-", "< 10", "ms"),
+    row("whole", "recount", "  then all pairs counted again", "-", "-", "ms"),
+    row("yaml", "load", "75,000 policies from YAML", "sigs.k8s.io/yaml 35 s", "< 5000", "ms"),
+    row("yaml", "size", "  text", "55", "-", "MB"),
+    row("yaml", "peak", "  peak memory", "sigs.k8s.io/yaml 835", "< 600", "MB"),
+    row("list", "load", "100,000 pods from one JSON List", "-", "-", "ms"),
+    row("list", "size", "  text", "-", "-", "MB"),
+    row("list", "peak", "  peak memory", "-", "-", "MB"),
+    row(
+        "pairs",
+        "whole",
+        "2,000 unlike pods, every pair and port: classes",
+        "cyclonus 164,000",
+        "> 16400000",
+        "verdicts/s",
+    ),
+    row("pairs", "single", "  the same, each pair asked alone", "cyclonus 164,000", "-", "verdicts/s"),
+    row("pairs", "control", "  control: Engine::verdict, with its reasons", "cyclonus 164,000", "-", "verdicts/s"),
+    row("small", "metrics", "/metrics of 1,000 edges", "client_golang 2.04 for 1,000 series", "< 10", "ms"),
+    row("small", "start", "portreeve --version, start to end", "-", "< 20", "ms"),
+    row("small", "binary", "release binary", "blackbox about 20", "<= 12", "MB"),
+];
+
+/// Recorded on 2 shared cores: cyclonus 0.5.6's matcher as a library, verdicts per second on the same shape.
+const CYCLONUS: f64 = 164_000.0;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let quick = args.iter().any(|arg| arg == "quick");
+    if let Some(at) = args.iter().position(|arg| arg == "--child") {
+        return tasks::run(&args[at + 1], quick);
+    }
+    let rounds = if quick { 1 } else { 3 };
+    let mut found: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
+    for _ in 0..rounds {
+        for task in tasks::NAMES {
+            for (key, value) in child(task, quick) {
+                found.entry((task.to_owned(), key)).or_default().push(value);
+            }
+        }
+    }
+    let median = |task: &str, key: &str| {
+        let mut values = found.get(&(task.to_owned(), key.to_owned())).cloned().unwrap_or_default();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied()
+    };
+    println!("medians of {rounds} interleaved round(s){}", if quick { ", smaller worlds: no targets" } else { "" });
+    println!("| what | anchor | target | measured |\n|---|---|---|---|");
+    for Row { task, key, what, anchor, target, unit } in ROWS {
+        let measured =
+            median(task, key).map_or_else(|| "not run".to_owned(), |value| format!("{} {unit}", figure(value)));
+        println!("| {what} | {anchor} | {target} | {measured} |");
+    }
+    let (matcher, source) = match std::env::var("PORTREEVE_CYCLONUS") {
+        Ok(program) => (cyclonus(&program), "run here"),
+        Err(_) => (CYCLONUS, "recorded, not run here"),
+    };
+    for (key, what) in [("whole", "classes"), ("single", "pair by pair"), ("control", "Engine::verdict")] {
+        if let Some(value) = median("pairs", key) {
+            println!(
+                "ratio: {what} / cyclonus' matcher ({} verdicts/s, {source}): {:.1}",
+                figure(matcher),
+                value / matcher
+            );
+        }
+    }
+    if let (Some(whole), Some(control)) = (median("pairs", "whole"), median("pairs", "control")) {
+        println!("ratio: classes / Engine::verdict, same run: {:.1}", whole / control);
+    }
+}
+
+/// Runs one task in a process of its own; it prints `key value` lines.
+fn child(task: &str, quick: bool) -> Vec<(String, f64)> {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--child", task]).args(quick.then_some("quick"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{task}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.split_once(' ').unwrap()).map(|(k, v)| (k.to_owned(), v.parse().unwrap())).collect()
+}
+
+/// The program evaluates 100 namespaces of 20 pods and prints verdicts per second as its last line.
+fn cyclonus(program: &str) -> f64 {
+    let output = Command::new(program).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .last()
+        .and_then(|line| line.trim().parse().ok())
+        .unwrap_or_else(|| panic!("{program} printed no number"))
+}
+
+fn figure(value: f64) -> String {
+    if value < 10.0 {
+        return format!("{value:.2}");
+    }
+    if value < 100.0 {
+        return format!("{value:.1}");
+    }
+    let mut digits = format!("{value:.0}");
+    let mut at = digits.len();
+    while at > 3 {
+        at -= 3;
+        digits.insert(at, ',');
+    }
+    digits
+}
