@@ -30,6 +30,7 @@
 
 mod answer;
 mod cidr;
+mod dialect;
 mod eval;
 mod explain;
 mod fit;
@@ -39,13 +40,15 @@ mod party;
 mod ports;
 mod raw;
 pub mod render;
+mod tiers;
 mod unmodelled;
 
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Admitted, Answer, Exemption, NearestMiss, PolicyRef, RuleRef, SideAnswer, Traffic};
+pub use answer::{Admitted, Answer, Exemption, NearestMiss, PolicyKind, PolicyRef, RuleRef, SideAnswer, Traffic};
 pub use cidr::Family;
+pub use dialect::Dialect;
 pub use eval::Engine;
 pub use lower::PolicyBuilder;
 pub use model::{
@@ -53,4 +56,5 @@ pub use model::{
 };
 pub use party::End;
 pub use ports::{Intervals, PortSet};
+pub use tiers::{Action, Tier, TierPeer, TierPeers, TierPods, TierPolicy, TierPort, TierRule};
 pub use unmodelled::{Effect, Scope, Unmodelled};

@@ -332,10 +332,11 @@ fn theirs(view: &View<'_>, edge: &ResolvedEdge, denial: &Denial) -> Finding {
 
 fn denied(code: Code, edge: &ResolvedEdge, denial: &Denial, fix: impl Fn(&str) -> String) -> Finding {
     let side = side(&denial.answer, denial.direction);
-    let nearest = side.nearest.as_ref().map(|miss| (&miss.rule.policy.name, &miss.rule.place));
-    let blamed = nearest.or_else(|| side.isolated_by.first().map(|policy| (&policy.name, &policy.place)));
+    let decisive = side.decided_by.as_ref().or(side.nearest.as_ref().map(|miss| &miss.rule));
+    let blamed = decisive.map(|rule| (&rule.policy, &rule.place));
+    let blamed = blamed.or_else(|| side.isolated_by.first().map(|policy| (policy, &policy.place)));
     let message = format!("`{}` is {}", edge.edge.name, denial.answer.sentence());
-    let object = blamed.map_or_else(|| edge.edge.name.clone(), |(name, _)| format!("NetworkPolicy/{name}"));
+    let object = blamed.map_or_else(|| edge.edge.name.clone(), |(policy, _)| policy.object());
     let fix = fix(&object);
     let mut finding = Finding::new(code, object, message, fix).on(&edge.edge.name);
     finding.place = blamed.map(|(_, place)| place.clone());
@@ -359,8 +360,8 @@ fn forbidden_open(edge: &ResolvedEdge, pair: &Pair) -> Finding {
         finding.place = edge.edge.provenance.iter().find_map(|source| source.place.clone());
         return finding;
     };
-    let fix = format!("take it out of {}[{}] of {}", rule.direction, rule.index, rule.policy.name);
-    let object = format!("NetworkPolicy/{}", rule.policy.name);
+    let fix = format!("take it out of {}[{}] of {}", rule.direction, rule.index, rule.policy);
+    let object = rule.policy.object();
     Finding::new(Code::ForbiddenOpen, object, message, fix).at(rule.place.clone()).on(&edge.edge.name)
 }
 

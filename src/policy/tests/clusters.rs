@@ -140,9 +140,16 @@ pub(super) fn some_world() -> impl Strategy<Value = World> {
             labels.insert(NAMESPACE_NAME.to_owned(), name.to_owned());
             (name.to_owned(), Namespace { labels, place: known.then(place) })
         };
-        let nodes = NODES
-            .iter()
-            .map(|(name, addresses)| ((*name).to_owned(), Node { addresses: parsed(addresses), place: place() }));
+        let nodes = NODES.iter().map(|(name, addresses)| {
+            (
+                (*name).to_owned(),
+                Node {
+                    labels: Labels::from([("k".to_owned(), (if *name == "n1" { "x" } else { "y" }).to_owned())]),
+                    addresses: parsed(addresses),
+                    place: place(),
+                },
+            )
+        });
         World {
             namespaces: [
                 namespace("n0", n0, true),
