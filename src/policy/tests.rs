@@ -4,6 +4,8 @@ mod clusters;
 mod oracle;
 mod refusals;
 mod sentences;
+mod tier_oracle;
+mod tiers;
 mod traps;
 
 use std::net::IpAddr;

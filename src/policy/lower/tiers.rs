@@ -392,7 +392,10 @@ impl Lowering<'_> {
         match (of_version.len(), others.len()) {
             (1, 0) => {}
             (0, 0) => self.refuse(node, "a peer names nobody", "name pods, namespaces, nodes or networks"),
-            (0, 1) => return None,
+            (0, 1) => {
+                self.fails_closed(node, others.first().copied().unwrap_or_default());
+                return None;
+            }
             (0 | 1, _) => {
                 self.open(
                     open,
@@ -426,6 +429,15 @@ impl Lowering<'_> {
             return Some(TierPeer::DomainNames);
         }
         Some(nobody)
+    }
+
+    fn fails_closed(&mut self, node: &Node, key: &str) {
+        let message = format!(
+            "a peer has only `{key}`, which no such peer has: its rule fails closed, so it accepts nothing, or denies everything"
+        );
+        let fix = "use a field that this version of the API has";
+        let place = self.place(child(node, key));
+        self.findings.push(Finding::new(Code::UnknownKey, self.object.label(), message, fix).at(place));
     }
 
     fn networks(&mut self, raw: Vec<Option<String>>, node: &Node) -> TierPeer {
