@@ -9,7 +9,7 @@ pub enum Dialect {
     #[default]
     Upstream,
     /// As Cilium has it: a CIDR matches only what is neither a pod nor a node ("CIDR rules do not apply to traffic where both sides of the
-    /// connection are either managed by Cilium or use an IP belonging to a node in the cluster", Cilium docs, *Layer 3 Examples*).
+    /// connection are either managed by Cilium or use an IP belonging to a node in the cluster", Cilium documentation, *Layer 3 Policies*).
     Cilium,
 }
 

@@ -156,8 +156,8 @@ struct Flow<'w> {
     missing: Option<Missing<'w>>,
 }
 
-impl<'w> Flow<'w> {
-    fn join(&mut self, other: Self) {
+impl Flow<'_> {
+    fn join(&mut self, other: &Self) {
         self.accept = self.accept.union(&other.accept);
         self.deny = self.deny.union(&other.deny);
         self.next = self.next.union(&other.next);
@@ -276,7 +276,7 @@ impl<'w> Engine<'w> {
             }
             earlier.push((policy, own));
         }
-        for (_, own) in earlier {
+        for (_, own) in &earlier {
             flow.join(own);
         }
         rest

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use proptest::prelude::*;
+use proptest::sample::select;
 use serde_json::{Value, json};
 
 use super::clusters::{NUMBERS, parsed, some_end, some_world, spec};
 use super::{read, tier_oracle};
 use crate::judge::Declared;
-use crate::policy::{Answer, End, Engine, Family};
+use crate::policy::{Answer, Dialect, End, Engine, Family};
 use crate::world::{ContainerPort, Labels, Pod, PodId, Protocol, World};
 
 /// `spec` as the API has it: every field may be missing.
@@ -134,6 +135,15 @@ pub(super) struct Known {
     pub(super) addresses: Vec<IpAddr>,
 }
 
+impl Known {
+    /// The addresses by which a net can mean it.
+    pub(super) fn by_net(&self, ask: Ask<'_>) -> impl Iterator<Item = &IpAddr> {
+        let in_cluster = self.pod.is_some() || self.host;
+        let by_net = ask.dialect == Dialect::Upstream || !in_cluster;
+        self.addresses.iter().filter(move |address| by_net && Family::of(**address) == ask.family)
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ask<'a> {
     pub(super) from: &'a Known,
@@ -142,6 +152,7 @@ pub(super) struct Ask<'a> {
     pub(super) family: Family,
     pub(super) port: u16,
     pub(super) protocol: Protocol,
+    pub(super) dialect: Dialect,
     /// The open points of the tiers.
     pub(super) choice: tier_oracle::Choice,
     /// The open point: whether a named port counts for a pod that an ipBlock holds.
@@ -203,7 +214,7 @@ fn network_policies(policies: &[Spec], ask: Ask<'_>, ingress: bool) -> Option<bo
                 return Some(true);
             }
             for item in peers {
-                if peer_fits(item, policy.namespace, peer, ask.family) && by_ports(matches!(item, Peer::Block { .. })) {
+                if peer_fits(item, policy.namespace, peer, ask) && by_ports(matches!(item, Peer::Block { .. })) {
                     return Some(true);
                 }
             }
@@ -212,7 +223,7 @@ fn network_policies(policies: &[Spec], ask: Ask<'_>, ingress: bool) -> Option<bo
     isolated.then_some(false)
 }
 
-fn peer_fits(peer: &Peer, own_namespace: &str, other: &Known, family: Family) -> bool {
+fn peer_fits(peer: &Peer, own_namespace: &str, other: &Known, ask: Ask<'_>) -> bool {
     match peer {
         Peer::Pods { namespaces, pods } => {
             let Some((namespace, namespace_labels, labels)) = &other.pod else { return false };
@@ -223,8 +234,8 @@ fn peer_fits(peer: &Peer, own_namespace: &str, other: &Known, family: Family) ->
             !other.host && there && pods.as_ref().is_none_or(|selector| selects(selector, labels))
         }
         Peer::Block { net, except } => {
-            let mut of_family = other.addresses.iter().filter(|address| Family::of(**address) == family);
-            of_family.any(|address| inside(*net, *address) && !except.iter().any(|net| inside(*net, *address)))
+            let mut by_net = other.by_net(ask);
+            by_net.any(|address| inside(*net, *address) && !except.iter().any(|net| inside(*net, *address)))
         }
     }
 }
@@ -404,18 +415,18 @@ pub(super) fn compare(
     world: &World,
     policies: &[Spec],
     tiers: &[tier_oracle::Spec],
-    from: End,
-    to: End,
+    dialect: Dialect,
+    (from, to): (End, End),
 ) -> Result<(), TestCaseError> {
     let items = policies.iter().enumerate().map(|(index, spec)| spec.json(index));
     let text = Value::Array(items.chain(tiers.iter().enumerate().map(|(index, spec)| spec.json(index))).collect());
     let (set, findings) = read(&json!({"apiVersion": "v1", "kind": "List", "items": text}).to_string());
     prop_assert_eq!((set.policies.len(), set.tiers.len()), (policies.len(), tiers.len()), "{:?}\n{}", findings, text);
-    let engine = Engine::new(world, &set);
+    let engine = Engine::new(world, &set).with_dialect(dialect);
     let (pairs, itself) = pairs(world, from, to);
     let choices = tier_oracle::choices(tiers, &world.pods);
     // The tiers have many open points: some of the ways are enough to catch a verdict that does not hold.
-    let step = 1 + pairs.len() * choices.len() / 2000;
+    let step = 1 + pairs.len() * choices.len() / 600;
     for protocol in Protocol::ALL {
         for port in NUMBERS {
             let answer = engine.verdict(from, to, port, protocol);
@@ -423,8 +434,9 @@ pub(super) fn compare(
             for (a, b) in pairs.iter().step_by(step) {
                 for named_in_block in [false, true] {
                     for choice in choices.iter().copied() {
+                        let family = Family::V4;
                         let ask =
-                            Ask { from: a, to: b, itself, family: Family::V4, port, protocol, named_in_block, choice };
+                            Ask { from: a, to: b, itself, family, port, protocol, named_in_block, dialect, choice };
                         outcomes.extend(in_one_way(policies, tiers, ask, (from, to)));
                     }
                 }
@@ -479,9 +491,10 @@ proptest! {
         world in some_world(),
         policies in prop::collection::vec(spec(), 0..8),
         ends in prop::collection::vec((some_end(), some_end()), 1..3),
+        dialect in select(&[Dialect::Upstream, Dialect::Upstream, Dialect::Cilium][..]),
     ) {
-        for (from, to) in ends {
-            compare(&world, &policies, &[], from, to)?;
+        for ends in ends {
+            compare(&world, &policies, &[], dialect, ends)?;
         }
     }
 }

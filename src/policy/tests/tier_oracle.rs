@@ -10,7 +10,7 @@ use super::clusters::{NUMBERS, namespace_selector, selector, some_end, some_worl
 use super::oracle::{Ask, Known, Net, Selector, compare, inside, selects};
 use super::read;
 use crate::judge::Declared;
-use crate::policy::{Engine, Family};
+use crate::policy::{Dialect, Engine};
 use crate::world::{Pod, Protocol};
 
 #[derive(Debug, Clone)]
@@ -102,7 +102,7 @@ pub(super) fn decision(tiers: &[Spec], admin: bool, ask: Ask<'_>, ingress: bool)
                 }
                 continue;
             }
-            if by_ports && rule.peers.iter().any(|item| peer_fits(item, peer, ask.family)) {
+            if by_ports && rule.peers.iter().any(|item| peer_fits(item, peer, ask)) {
                 match rule.action {
                     "Accept" => return Some(true),
                     "Deny" => return Some(false),
@@ -119,13 +119,13 @@ fn pod_fits((namespaces, pods): &(Selector, Option<Selector>), known: &Known) ->
     !known.host && selects(namespaces, namespace_labels) && pods.as_ref().is_none_or(|pods| selects(pods, labels))
 }
 
-fn peer_fits(peer: &Peer, other: &Known, family: Family) -> bool {
+fn peer_fits(peer: &Peer, other: &Known, ask: Ask<'_>) -> bool {
     match peer {
         Peer::Pods(namespaces, pods) => pod_fits(&(namespaces.clone(), pods.clone()), other),
         Peer::Nodes(selector) => other.host && selects(selector, &other.node_labels),
         Peer::Networks(nets) => {
-            let mut of_family = other.addresses.iter().filter(|address| Family::of(**address) == family);
-            of_family.any(|address| nets.iter().any(|net| inside(*net, *address)))
+            let mut by_net = other.by_net(ask);
+            by_net.any(|address| nets.iter().any(|net| inside(*net, *address)))
         }
         Peer::Strange => false,
     }
@@ -228,7 +228,8 @@ fn port_json(port: &Port, new: bool) -> Value {
 // --- random policies --------------------------------------------------------------------------------------------------------------------
 
 fn pods() -> impl Strategy<Value = (Selector, Option<Selector>)> {
-    (namespace_selector(), prop::option::of(selector(&["k", "l"])))
+    let everything = Just((Selector { labels: vec![], expressions: vec![] }, None));
+    prop_oneof![1 => everything, 2 => (namespace_selector(), prop::option::of(selector(&["k", "l"])))]
 }
 
 fn rule(ingress: bool) -> impl Strategy<Value = Rule> {
@@ -251,7 +252,7 @@ fn rule(ingress: bool) -> impl Strategy<Value = Rule> {
     let numbers = (select(&Protocol::ALL[..]), select(&NUMBERS[..]), select(&NUMBERS[..]));
     let numbers = numbers.prop_map(|(protocol, a, b)| Port::Range(protocol, a.min(b), a.max(b)));
     let port = prop_oneof![3 => numbers, 1 => select(&["http", "dns"][..]).prop_map(Port::Named)];
-    let ports = prop::option::of(prop::collection::vec(port, 1..3));
+    let ports = prop::option::weighted(0.4, prop::collection::vec(port, 1..3));
     let action = select(&["Accept", "Deny", "Pass"][..]);
     (action, prop::collection::vec(peer, 1..3), ports).prop_map(|(action, peers, ports)| {
         let by_address = peers.iter().any(|peer| matches!(peer, Peer::Networks(_) | Peer::Nodes(_)));
@@ -274,7 +275,7 @@ fn tier_spec() -> impl Strategy<Value = Spec> {
         ("BaselineAdminNetworkPolicy", false),
     ];
     let rules = |ingress| prop::collection::vec(rule(ingress), 0..4);
-    (select(kinds.to_vec()), 0..3_u16, pods(), rules(true), rules(false)).prop_map(
+    (select(kinds.to_vec()), 0..2_u16, pods(), rules(true), rules(false)).prop_map(
         |((kind, admin), priority, subject, mut ingress, mut egress)| {
             if kind == "BaselineAdminNetworkPolicy" {
                 let rules = ingress.iter_mut().chain(&mut egress);
@@ -287,7 +288,7 @@ fn tier_spec() -> impl Strategy<Value = Spec> {
 
 /// There is one BaselineAdminNetworkPolicy at most.
 fn tiers() -> impl Strategy<Value = Vec<Spec>> {
-    prop::collection::vec(tier_spec(), 1..4).prop_map(|mut specs| {
+    prop::collection::vec(tier_spec(), 1..5).prop_map(|mut specs| {
         let mut seen = false;
         specs.retain(|spec| spec.kind != "BaselineAdminNetworkPolicy" || !std::mem::replace(&mut seen, true));
         specs
@@ -295,7 +296,7 @@ fn tiers() -> impl Strategy<Value = Vec<Spec>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_tiers_say_what_the_text_says(
@@ -303,9 +304,10 @@ proptest! {
         policies in prop::collection::vec(spec(), 0..4),
         tiers in tiers(),
         ends in prop::collection::vec((some_end(), some_end()), 1..3),
+        dialect in select(&Dialect::ALL[..]),
     ) {
-        for (from, to) in ends {
-            compare(&world, &policies, &tiers, from, to)?;
+        for ends in ends {
+            compare(&world, &policies, &tiers, dialect, ends)?;
         }
     }
 }
@@ -327,5 +329,5 @@ fn random_tiers_decide() {
         denied += usize::from(answer.declared == Declared::Denied && ruled);
         tied += usize::from(answer.missing.is_some_and(|missing| missing.contains("which comes first")));
     }
-    assert!(accepted >= 15 && denied >= 30 && tied >= 2, "{accepted} accepted, {denied} denied, {tied} tied");
+    assert!(accepted >= 15 && denied >= 30 && tied >= 5, "{accepted} accepted, {denied} denied, {tied} tied");
 }

@@ -2,7 +2,9 @@
 //!
 //! TYPES = `apis/v1alpha2/clusternetworkpolicy_types.go`, OVERVIEW = `site-src/api-overview.md`, both of kubernetes-sigs/network-policy-api.
 
-use super::{ask_set, policies, read};
+use super::{ask_set, cluster, end, policies, read};
+use crate::policy::{Dialect, Engine, PolicySet};
+use crate::world::Protocol;
 
 /// A ClusterNetworkPolicy for the pods of namespace `a`.
 fn cnp(name: &str, tier: &str, priority: u16, rules: &str) -> String {
@@ -124,14 +126,14 @@ fn the_lower_number_and_the_earlier_rule_win() {
 #[test]
 fn equal_priorities() {
     let tcp = ", protocols: [{tcp: {destinationPort: {range: {start: 1, end: 100}}}}]";
-    let text = [cnp("x", "Admin", 5, &ingress("Accept", "")), cnp("y", "Admin", 5, &ingress("Deny", tcp))].concat();
-    let warning = "EqualPriority it has the priority of ClusterNetworkPolicy/x (p.yaml:2:1) in the Admin tier: where both match and differ, the verdict is unknown";
+    let text = [cnp("one", "Admin", 5, &ingress("Accept", "")), cnp("two", "Admin", 5, &ingress("Deny", tcp))].concat();
+    let warning = "EqualPriority it has the priority of ClusterNetworkPolicy/one (p.yaml:2:1) in the Admin tier: where both match and differ, the verdict is unknown";
     check_findings(&text, 2, 0, &[warning]);
     let (set, _) = read(&text);
     let answer = ask_set(&set, "b/web", "a/web", "80/TCP");
     assert_eq!(
         answer.sentence(),
-        "unknown: ClusterNetworkPolicy/x (p.yaml:2:1) and ClusterNetworkPolicy/y (p.yaml:7:1) both match and differ, and nothing says which comes first: give them different priorities"
+        "unknown: ClusterNetworkPolicy/one (p.yaml:2:1) and ClusterNetworkPolicy/two (p.yaml:7:1) both match and differ, and nothing says which comes first: give them different priorities"
     );
     // Only one of them matches.
     assert_eq!(ask_set(&set, "b/web", "a/web", "80/UDP").declared.as_str(), "allowed");
@@ -139,11 +141,11 @@ fn equal_priorities() {
     let (set, _) = read(&text.replace("action: Accept", "action: Deny"));
     assert_eq!(ask_set(&set, "b/web", "a/web", "80/TCP").declared.as_str(), "denied");
     // A tier above or a lower number decides before them.
-    let (set, _) = read(&format!("{text}{}", cnp("z", "Admin", 4, &ingress("Deny", ""))));
+    let (set, _) = read(&format!("{text}{}", cnp("three", "Admin", 4, &ingress("Deny", ""))));
     assert_eq!(ask_set(&set, "b/web", "a/web", "80/TCP").declared.as_str(), "denied");
     check(
         &[],
-        &[cnp("x", "Admin", 5, &ingress("Deny", "")), cnp("y", "Baseline", 5, &ingress("Accept", ""))],
+        &[cnp("one", "Admin", 5, &ingress("Deny", "")), cnp("two", "Baseline", 5, &ingress("Accept", ""))],
         "b/web",
         "a/web",
         "80/TCP",
@@ -199,10 +201,8 @@ fn self_traffic() {
 /// TYPES: `domainNames` only accept, and only for egress; the addresses of a name are not known here.
 #[test]
 fn domain_names() {
-    let accept = format!(
-        "egress: [{{action: Accept, to: [{{domainNames: ['*.example.org']}}]}}, {{action: Deny, to: [{{networks: [0.0.0.0/0]}}]}}]"
-    );
-    check(&[], &[admin(1, &accept)], "a/web", "203.0.113.7", "80/TCP", "unknown");
+    let accept = "egress: [{action: Accept, to: [{domainNames: ['*.example.org']}]}, {action: Deny, to: [{networks: [0.0.0.0/0]}]}]";
+    check(&[], &[admin(1, accept)], "a/web", "203.0.113.7", "80/TCP", "unknown");
     let first = accept.replace("egress: [", "egress: [{action: Deny, to: [{networks: [203.0.113.0/24]}]}, ");
     check(&[], &[admin(1, &first)], "a/web", "203.0.113.7", "80/TCP", "denied");
     let open = "KindNotModelled this policy has `domainNames` in a rule that does not accept, which is not supported: verdicts that it can change are unknown";
@@ -242,7 +242,7 @@ fn unknown_peers_fail_closed() {
     let no_policy = |action: &str, more: &str, port: &str| {
         let mut set = rule(action, more);
         set.policies.clear();
-        let set = crate::policy::PolicySet::new(set.policies, set.unmodelled).with_tiers(set.tiers);
+        let set = PolicySet::new(set.policies, set.unmodelled).with_tiers(set.tiers);
         ask_set(&set, "b/web", "a/web", port).declared.as_str()
     };
     assert_eq!(no_policy("Accept", "", "80/TCP"), "allowed");
@@ -334,7 +334,7 @@ fn open_points_make_the_policy_unknown() {
     let why = "KindNotModelled this policy has a protocol without a port, which the overview takes as all ports and the CRD refuses: verdicts that it can change are unknown";
     check_findings(&admin(1, &tcp), 0, 1, &[why]);
     let (set, _) = read(&format!("{}{}", policies(&[ADMIT]), baseline(1, &tcp)));
-    assert_eq!(ask_set(&set, "b/web", "a/web", "80/TCP").declared.as_str(), "allowed");
+    assert_eq!(ask_set(&set, "203.0.113.7", "a/web", "80/TCP").declared.as_str(), "allowed");
     assert_eq!(ask_set(&set, "a/web", "b/web", "80/TCP").declared.as_str(), "unknown");
     // What the Admin tier decides, a Baseline policy cannot change.
     let (set, _) = read(&format!("{}{}", admin(1, &ingress("Deny", "")), baseline(1, &tcp)));
@@ -354,11 +354,40 @@ fn sentences() {
     let by_address = "ingress: [{action: Deny, from: [{serviceAccounts: {}}]}]";
     assert_eq!(
         sentence(&[], &[admin(1, by_address)]),
-        "denied: ingress of a/web is denied by ingress[0] of ClusterNetworkPolicy/admin1 (p.yaml:5:103)"
+        "denied: ingress of a/web is denied by ingress[0] of ClusterNetworkPolicy/admin1 (p.yaml:5:95)"
     );
     let (set, _) = read(&admin(1, &ingress("Accept", "")));
     assert_eq!(
         ask_set(&set, "b/web", "a/web", "80/TCP").sentence(),
-        "allowed: egress of b/web is not isolated; ingress of a/web by ingress[0] of ClusterNetworkPolicy/admin1 (p.yaml:5:103)"
+        "allowed: egress of b/web is not isolated; ingress of a/web by ingress[0] of ClusterNetworkPolicy/admin1 (p.yaml:5:95)"
     );
+}
+
+/// The Cilium dialect: a CIDR never means a pod or a node. Upstream tests that an ipBlock matches the addresses of both (trap 16).
+#[test]
+fn the_cilium_dialect() {
+    let (world, everywhere) = (cluster(), "[{ipBlock: {cidr: 0.0.0.0/0}}, {ipBlock: {cidr: '::/0'}}]");
+    let (set, _) = read(&policies(&[&format!("{{policyTypes: [Egress], egress: [{{to: {everywhere}}}]}}")]));
+    let (tier, _) = read(&admin(1, "egress: [{action: Deny, to: [{networks: [0.0.0.0/0]}]}]"));
+    let ask = |set: &PolicySet, dialect: &str, to: &str| {
+        let engine = Engine::new(&world, set).with_dialect(Dialect::parse(dialect).unwrap());
+        let (from, to) = (end(&world, "a/web2"), end(&world, to));
+        let answer = engine.verdict(from, to, 80, Protocol::Tcp);
+        assert_eq!(engine.admitted(from, to).traffic.declared(Protocol::Tcp, 80), answer.declared);
+        answer
+    };
+    for to in ["b/web", "10.0.1.1", "b/far-host", "10.9.0.2", "a/pending", "203.0.113.7"] {
+        let expect = if to == "203.0.113.7" { "allowed" } else { "denied" };
+        assert_eq!(ask(&set, "upstream", to).declared.as_str(), "allowed", "{to}");
+        assert_eq!(ask(&set, "cilium", to).declared.as_str(), expect, "{to}");
+        let expect = if to == "203.0.113.7" { "denied" } else { "allowed" };
+        assert_eq!(ask(&tier, "upstream", to).declared.as_str(), "denied", "{to}");
+        assert_eq!(ask(&tier, "cilium", to).declared.as_str(), expect, "{to}");
+    }
+    assert_eq!(
+        ask(&set, "cilium", "b/web").sentence(),
+        "denied: egress of a/web2 is isolated by a/p0 (p.yaml:1:1) and no rule admits b/web:80/TCP; nearest: egress[0] of a/p0 (p.yaml:4:40): it names addresses, which for Cilium are never a pod's or a node's, as b/web is"
+    );
+    assert_eq!(Dialect::parse("calico"), None);
+    assert_eq!(Dialect::ALL.map(|dialect| Dialect::parse(dialect.as_str())), Dialect::ALL.map(Some));
 }
