@@ -296,6 +296,9 @@ fn report(
 
 /// The policies of the subject deny what is needed.
 fn ours(view: &View<'_>, edge: &ResolvedEdge, denial: &Denial) -> Finding {
+    if let Some(fix) = tier_fix(denial) {
+        return denied(Code::PolicyBlocks, edge, denial, |_| fix.clone());
+    }
     let named = lint::service_port(view, edge, denial.direction);
     let named = named.or_else(|| lint::dns_without_tcp(view, edge, &denial.answer));
     named.unwrap_or_else(|| {
@@ -309,6 +312,9 @@ fn ours(view: &View<'_>, edge: &ResolvedEdge, denial: &Denial) -> Finding {
 
 /// The policies of a peer deny what is needed.
 fn theirs(view: &View<'_>, edge: &ResolvedEdge, denial: &Denial) -> Finding {
+    if let Some(fix) = tier_fix(denial) {
+        return denied(Code::PolicyBlocks, edge, denial, |_| fix.clone());
+    }
     if let Some(named) = lint::service_port(view, edge, denial.direction) {
         return named;
     }
@@ -328,6 +334,13 @@ fn theirs(view: &View<'_>, edge: &ResolvedEdge, denial: &Denial) -> Finding {
         }
     };
     denied(code, edge, denial, fix)
+}
+
+/// What to do about a rule of a cluster-wide tier that denies: no rule of a NetworkPolicy admits what it denies.
+fn tier_fix(denial: &Denial) -> Option<String> {
+    let rule = side(&denial.answer, denial.direction).decided_by.as_ref()?;
+    let object = rule.policy.object();
+    Some(format!("ask the owner of {object} to let it through: {}[{}] denies it", rule.direction, rule.index))
 }
 
 fn denied(code: Code, edge: &ResolvedEdge, denial: &Denial, fix: impl Fn(&str) -> String) -> Finding {

@@ -138,7 +138,8 @@ impl Lowering<'_> {
 
     fn refuse(&mut self, node: &Node, what: impl std::fmt::Display, fix: &str) {
         self.refused = true;
-        let message = format!("{what}: the API server refuses this policy, so it is left out and opens nothing");
+        let effect = if self.object.kind == "NetworkPolicy" { "opens" } else { "decides" };
+        let message = format!("{what}: the API server refuses this policy, so it is left out and {effect} nothing");
         let place = self.place(node);
         self.findings.push(Finding::new(Code::InvalidPolicy, self.object.label(), message, fix).at(place));
     }

@@ -35,7 +35,7 @@ fn check(specs: &[&str], tiers: &[String], from: &str, to: &str, port: &str, exp
 fn check_findings(text: &str, evaluated: usize, unmodelled: usize, expect: &[&str]) {
     let (set, findings) = read(text);
     let said: Vec<String> = findings.iter().map(|f| format!("{} {}", f.code.name(), f.message)).collect();
-    let refusal = ": the API server refuses this policy, so it is left out and opens nothing";
+    let refusal = ": the API server refuses this policy, so it is left out and decides nothing";
     let said: Vec<String> = said.iter().map(|text| text.replace(refusal, "")).collect();
     assert_eq!(said, expect, "{text}");
     assert_eq!((set.tiers.len(), set.unmodelled.len()), (evaluated, unmodelled), "{text}");
@@ -339,6 +339,16 @@ fn open_points_make_the_policy_unknown() {
     // What the Admin tier decides, a Baseline policy cannot change.
     let (set, _) = read(&format!("{}{}", admin(1, &ingress("Deny", "")), baseline(1, &tcp)));
     assert_eq!(ask_set(&set, "b/web", "a/web", "80/TCP").declared.as_str(), "denied");
+    // A NetworkPolicy with a hole may isolate, and so take the pod out of the Baseline tier; it changes nothing of the Admin tier.
+    let hole = policies(&["{ingress: [{from: [{ipBlock: {cidr: '${OFFICE}'}}]}]}"]);
+    let with_hole = |tier: &str| {
+        let (set, _) = read(&format!("{hole}{tier}"));
+        ask_set(&set, "b/web", "a/web", "80/TCP").declared.as_str()
+    };
+    assert_eq!(with_hole(&baseline(1, &ingress("Deny", ""))), "unknown");
+    assert_eq!(with_hole(&admin(1, &ingress("Deny", ""))), "denied");
+    assert_eq!(with_hole(&admin(1, &ingress("Accept", ""))), "allowed");
+    assert_eq!(with_hole(&admin(1, &ingress("Pass", ""))), "unknown");
     let (set, findings) = read(&admin(1, &ingress("Deny", "")).replace("team: red", "team: '${TEAM}'"));
     assert_eq!((set.unmodelled.len(), findings[0].code.name()), (1, "ValueUnknown"));
     assert_eq!(ask_set(&set, "b/web", "a/web", "80/TCP").declared.as_str(), "unknown");
