@@ -1,9 +1,9 @@
-//! What the cluster's NetworkPolicies declare of a connection: `allowed`, `denied` or `unknown`, with the rule or the missing fact.
+//! What the cluster's policies declare of a connection: `allowed`, `denied` or `unknown`, with the rule or the missing fact.
 //!
 //! ```text
 //! objects ──► lower.rs ──► PolicySet ──┐
 //!             (defaults,               ├──► eval.rs ──► Answer (explain.rs, answer.rs)
-//!              refusals)       World ──┘                Admitted (ports.rs)
+//!              refusals)       World ──┘ tiers.rs       Admitted (ports.rs)
 //! ```
 //!
 //! NetworkPolicy v1 is evaluated completely and as the upstream end-to-end suite tests it. Where the API's text is open, this is how we decide
@@ -25,11 +25,16 @@
 //! - **Union**: one rule that certainly admits wins; then `unknown` wins over a denial.
 //! - **A policy that the API server refuses** does not exist in any cluster: it neither isolates nor opens, and each reason is a finding.
 //! - **A policy with encrypted, templated or variable parts** does exist: what it might add or isolate is `unknown`.
+//! - **Cluster-wide tiers** (ClusterNetworkPolicy, AdminNetworkPolicy, BaselineAdminNetworkPolicy): Admin, then the NetworkPolicies, then
+//!   Baseline, per direction. A NetworkPolicy that isolates a pod in a direction takes it out of the Baseline tier there. Policies of equal
+//!   priority that lead to different ends give `unknown`.
+//! - **Dialects**: for [`Dialect::Cilium`] a CIDR never means a pod or a node.
 //! - **Other policy kinds** are named ([`Unmodelled`]) and make each verdict that they can change `unknown`.
 //! - Verdicts are about **new connections**; replies are part of them. Other protocols than TCP, UDP and SCTP have no verdict.
 
 mod answer;
 mod cidr;
+mod dialect;
 mod eval;
 mod explain;
 mod fit;
@@ -40,13 +45,15 @@ mod ports;
 mod raw;
 mod reach;
 pub mod render;
+mod tiers;
 mod unmodelled;
 
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Admitted, Answer, Exemption, NearestMiss, PolicyRef, RuleRef, SideAnswer, Traffic};
+pub use answer::{Admitted, Answer, Exemption, NearestMiss, PolicyKind, PolicyRef, RuleRef, SideAnswer, Traffic};
 pub use cidr::Family;
+pub use dialect::Dialect;
 pub use eval::Engine;
 pub use lower::PolicyBuilder;
 pub use model::{
@@ -55,4 +62,5 @@ pub use model::{
 pub use party::End;
 pub use ports::{Intervals, PortSet};
 pub use reach::{PairCount, Reachability};
+pub use tiers::{Action, Tier, TierPeer, TierPeers, TierPods, TierPolicy, TierPort, TierRule};
 pub use unmodelled::{Effect, Scope, Unmodelled};

@@ -63,6 +63,8 @@ pub struct Namespace {
 /// A node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
+    /// Its labels.
+    pub labels: Labels,
     /// Its internal addresses.
     pub addresses: Vec<IpAddr>,
     /// Where it is declared.

@@ -296,6 +296,9 @@ fn report(
 
 /// The policies of the subject deny what is needed.
 fn ours(view: &View<'_>, edge: &ResolvedEdge, denial: &Denial) -> Finding {
+    if let Some(fix) = tier_fix(denial) {
+        return denied(Code::PolicyBlocks, edge, denial, |_| fix.clone());
+    }
     let named = lint::service_port(view, edge, denial.direction);
     let named = named.or_else(|| lint::dns_without_tcp(view, edge, &denial.answer));
     named.unwrap_or_else(|| {
@@ -309,6 +312,9 @@ fn ours(view: &View<'_>, edge: &ResolvedEdge, denial: &Denial) -> Finding {
 
 /// The policies of a peer deny what is needed.
 fn theirs(view: &View<'_>, edge: &ResolvedEdge, denial: &Denial) -> Finding {
+    if let Some(fix) = tier_fix(denial) {
+        return denied(Code::PolicyBlocks, edge, denial, |_| fix.clone());
+    }
     if let Some(named) = lint::service_port(view, edge, denial.direction) {
         return named;
     }
@@ -330,12 +336,20 @@ fn theirs(view: &View<'_>, edge: &ResolvedEdge, denial: &Denial) -> Finding {
     denied(code, edge, denial, fix)
 }
 
+/// What to do about a rule of a cluster-wide tier that denies: no rule of a NetworkPolicy admits what it denies.
+fn tier_fix(denial: &Denial) -> Option<String> {
+    let rule = side(&denial.answer, denial.direction).decided_by.as_ref()?;
+    let object = rule.policy.object();
+    Some(format!("ask the owner of {object} to let it through: {}[{}] denies it", rule.direction, rule.index))
+}
+
 fn denied(code: Code, edge: &ResolvedEdge, denial: &Denial, fix: impl Fn(&str) -> String) -> Finding {
     let side = side(&denial.answer, denial.direction);
-    let nearest = side.nearest.as_ref().map(|miss| (&miss.rule.policy.name, &miss.rule.place));
-    let blamed = nearest.or_else(|| side.isolated_by.first().map(|policy| (&policy.name, &policy.place)));
+    let decisive = side.decided_by.as_ref().or(side.nearest.as_ref().map(|miss| &miss.rule));
+    let blamed = decisive.map(|rule| (&rule.policy, &rule.place));
+    let blamed = blamed.or_else(|| side.isolated_by.first().map(|policy| (policy, &policy.place)));
     let message = format!("`{}` is {}", edge.edge.name, denial.answer.sentence());
-    let object = blamed.map_or_else(|| edge.edge.name.clone(), |(name, _)| format!("NetworkPolicy/{name}"));
+    let object = blamed.map_or_else(|| edge.edge.name.clone(), |(policy, _)| policy.object());
     let fix = fix(&object);
     let mut finding = Finding::new(code, object, message, fix).on(&edge.edge.name);
     finding.place = blamed.map(|(_, place)| place.clone());
@@ -359,8 +373,8 @@ fn forbidden_open(edge: &ResolvedEdge, pair: &Pair) -> Finding {
         finding.place = edge.edge.provenance.iter().find_map(|source| source.place.clone());
         return finding;
     };
-    let fix = format!("take it out of {}[{}] of {}", rule.direction, rule.index, rule.policy.name);
-    let object = format!("NetworkPolicy/{}", rule.policy.name);
+    let fix = format!("take it out of {}[{}] of {}", rule.direction, rule.index, rule.policy);
+    let object = rule.policy.object();
     Finding::new(Code::ForbiddenOpen, object, message, fix).at(rule.place.clone()).on(&edge.edge.name)
 }
 

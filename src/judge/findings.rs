@@ -96,6 +96,7 @@ codes! {
     "PR035" HostBits Warning "A CIDR has host bits set; newer API servers refuse it.",
     "PR036" HostNetworkPeer Warning "A peer runs in its node's network, where pod selectors do not reach it.",
     "PR037" BrokenObject Warning "An object could not be read and was left out.",
+    "PR045" EqualPriority Warning "Two policies of a tier have one priority, so nothing says which comes first.",
 }
 
 impl fmt::Display for Code {

@@ -1,6 +1,6 @@
 //! What the engine answers.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use super::{Direction, Family, PortSet};
 use crate::judge::Declared;
@@ -37,7 +37,7 @@ pub struct SideAnswer {
     pub declared: Declared,
     /// The policies that isolate this end in this direction, in source order.
     pub isolated_by: Vec<PolicyRef>,
-    /// The rule that admits.
+    /// The rule that admits; when denied, the rule of a tier that denies, if one does.
     pub decided_by: Option<RuleRef>,
     /// Why no policy is asked, if none is.
     pub exempt: Option<Exemption>,
@@ -72,13 +72,59 @@ impl Exemption {
     }
 }
 
+/// The kinds of policy that are evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum PolicyKind {
+    /// networking.k8s.io/v1
+    #[default]
+    NetworkPolicy,
+    /// policy.networking.k8s.io/v1alpha2
+    ClusterNetworkPolicy,
+    /// policy.networking.k8s.io/v1alpha1
+    AdminNetworkPolicy,
+    /// policy.networking.k8s.io/v1alpha1
+    BaselineAdminNetworkPolicy,
+}
+
+impl PolicyKind {
+    /// As the API writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NetworkPolicy => "NetworkPolicy",
+            Self::ClusterNetworkPolicy => "ClusterNetworkPolicy",
+            Self::AdminNetworkPolicy => "AdminNetworkPolicy",
+            Self::BaselineAdminNetworkPolicy => "BaselineAdminNetworkPolicy",
+        }
+    }
+}
+
 /// A policy, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PolicyRef {
-    /// Its name.
+    /// What it is.
+    pub kind: PolicyKind,
+    /// Its name; the namespace is empty for a cluster-wide kind.
     pub name: ObjectName,
     /// Where it stands.
     pub place: Place,
+}
+
+impl PolicyRef {
+    /// `NetworkPolicy/namespace/name` or `ClusterNetworkPolicy/name`.
+    pub fn object(&self) -> String {
+        let (kind, ObjectName { namespace, name }) = (self.kind.as_str(), &self.name);
+        if namespace.is_empty() { format!("{kind}/{name}") } else { format!("{kind}/{namespace}/{name}") }
+    }
+}
+
+/// `namespace/name`, and with its kind if that is not NetworkPolicy.
+impl fmt::Display for PolicyRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            PolicyKind::NetworkPolicy => write!(f, "{}", self.name),
+            _ => f.write_str(&self.object()),
+        }
+    }
 }
 
 /// A rule, and where it stands.
@@ -154,7 +200,7 @@ impl Answer {
         };
         match (&side.decided_by, side.exempt) {
             (Some(rule), _) => {
-                format!("{direction} of {end} by {direction}[{}] of {} ({})", rule.index, rule.policy.name, rule.place)
+                format!("{direction} of {end} by {direction}[{}] of {} ({})", rule.index, rule.policy, rule.place)
             }
             (None, Some(exempt)) => format!("{end} {}", exempt.as_str()),
             (None, None) => format!("{direction} of {end} is not isolated"),
@@ -163,8 +209,15 @@ impl Answer {
 
     fn denies(&self, direction: Direction, side: &SideAnswer) -> String {
         let Self { from, to, port, protocol, .. } = self;
+        if let Some(rule) = &side.decided_by {
+            let end = self.end(direction);
+            return format!(
+                "{direction} of {end} is denied by {direction}[{}] of {} ({})",
+                rule.index, rule.policy, rule.place
+            );
+        }
         let policies: Vec<String> =
-            side.isolated_by.iter().take(3).map(|policy| format!("{} ({})", policy.name, policy.place)).collect();
+            side.isolated_by.iter().take(3).map(|policy| format!("{policy} ({})", policy.place)).collect();
         let more = side.isolated_by.len().saturating_sub(policies.len());
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let end = self.end(direction);
@@ -180,8 +233,7 @@ impl Answer {
             }
         };
         if let Some(NearestMiss { rule, why }) = &side.nearest {
-            let _ =
-                write!(text, "; nearest: {direction}[{}] of {} ({}): {why}", rule.index, rule.policy.name, rule.place);
+            let _ = write!(text, "; nearest: {direction}[{}] of {} ({}): {why}", rule.index, rule.policy, rule.place);
         }
         text
     }

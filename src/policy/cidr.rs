@@ -40,6 +40,9 @@ impl fmt::Display for Family {
     }
 }
 
+/// What is loose about a CIDR that names an address inside its net.
+pub(super) const HOST_BITS: &str = "has host bits set";
+
 /// A CIDR as read: the net it means, and whether API servers from 1.36 on still take this spelling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cidr {
@@ -72,7 +75,7 @@ pub(super) fn parse(text: &str) -> Option<Cidr> {
     } else if mapped {
         Some("is an IPv4 net in IPv6 spelling")
     } else if given.addr() != given.network() {
-        Some("has host bits set")
+        Some(HOST_BITS)
     } else {
         None
     };

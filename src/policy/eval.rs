@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use super::answer::{Admitted, Answer, Exemption, RuleRef, SideAnswer, Traffic};
-use super::fit::{self, Fit, Missing, Scene, block_fits, named, namespace_fits};
+use ipnet::IpNet;
+
+use super::answer::{Admitted, Answer, Exemption, SideAnswer, Traffic};
+use super::fit::{self, Fit, Missing, Scene, block_fits, named};
 use super::model::{
     Direction, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PolicySet, PortMatch, Ports, Rule,
 };
 use super::party::{End, Kind, NoParty, Parties, Party};
 use super::ports::{Intervals, PortSet};
+use super::tiers::{Middle, Ruled};
 use super::unmodelled::Effect;
-use super::{Family, explain};
+use super::{Dialect, Family, explain};
 use crate::judge::Declared;
+use crate::world::labels::Selector;
 use crate::world::{Labels, Pod, Protocol, World};
 
 /// Answers questions about a world under its policies.
@@ -22,15 +26,35 @@ pub struct Engine<'w> {
     world: &'w World,
     set: &'w PolicySet,
     parties: Arc<Parties<'w>>,
+    dialect: Dialect,
 }
 
 /// What one end says, before it is put in words.
 #[derive(Debug, Clone, Copy)]
 struct Side<'w> {
     declared: Declared,
-    rule: Option<(&'w Policy, usize)>,
+    rule: Option<Decider<'w>>,
     missing: Option<Missing<'w>>,
     exempt: Option<Exemption>,
+}
+
+/// The rule that decides.
+#[derive(Debug, Clone, Copy)]
+enum Decider<'w> {
+    /// It admits.
+    Network(&'w Policy, usize),
+    /// It accepts or denies.
+    Tier(Ruled<'w>),
+}
+
+/// Which of the policies that are not evaluated are asked for what they could turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    Any,
+    /// Those that stand among the NetworkPolicies or below them.
+    BelowAdmin,
+    /// Those that stand above every tier.
+    AboveAll,
 }
 
 /// Two ends, and the families in which they can meet.
@@ -60,7 +84,19 @@ impl<'w> Engine<'w> {
 
     /// The same with addresses that were looked up before.
     pub(super) fn with_parties(world: &'w World, set: &'w PolicySet, parties: Arc<Parties<'w>>) -> Self {
-        Self { world, set, parties }
+        Self { world, set, parties, dialect: Dialect::Upstream }
+    }
+
+    /// The same engine with another reading of the open points.
+    #[must_use]
+    pub fn with_dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
+    }
+
+    /// The reading of the open points.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// The world.
@@ -211,7 +247,7 @@ impl<'w> Engine<'w> {
                     match self.rule_fits(rule, policy, &scene, port, protocol) {
                         Fit::Yes if side.declared != Declared::Allowed => {
                             side.declared = Declared::Allowed;
-                            side.rule = Some((policy, index));
+                            side.rule = Some(Decider::Network(policy, index));
                             side.missing = None;
                         }
                         Fit::Unknown(missing) if side.declared == Declared::Denied => {
@@ -223,10 +259,46 @@ impl<'w> Engine<'w> {
                 }
             }
         }
-        if let Some(missing) = self.doubt(&scene, pod, isolated, exempt.is_some(), side.declared) {
+        let asks = if self.set.tiers.is_empty() {
+            Doubt::Any
+        } else {
+            side = self.side_in_tiers(side, &scene, pod, port, protocol);
+            Doubt::AboveAll
+        };
+        if let Some(missing) = self.doubt(asks, &scene, pod, isolated, exempt.is_some(), side.declared) {
             side = Side { declared: Declared::Unknown, missing: Some(missing), ..side };
         }
         side
+    }
+
+    /// What the NetworkPolicies say of one port, between the tiers.
+    fn side_in_tiers(
+        &self,
+        side: Side<'w>,
+        scene: &Scene<'_, 'w>,
+        pod: &'w Pod,
+        port: u16,
+        protocol: Protocol,
+    ) -> Side<'w> {
+        let own_node = side.exempt.is_some();
+        let isolated = self.isolating(pod, scene.direction).next().is_some();
+        let doubt = self.doubt(Doubt::BelowAdmin, scene, pod, isolated, own_node, side.declared);
+        let asked = PortSet::of(protocol, Intervals::range(port, port));
+        let traffic = match (side.declared, doubt) {
+            (Declared::Unknown, _) | (_, Some(_)) => Traffic { allowed: PortSet::none(), unknown: asked.clone() },
+            (Declared::Allowed, None) => Traffic { allowed: asked.clone(), unknown: PortSet::none() },
+            (Declared::Denied, None) => Traffic::default(),
+        };
+        let middle = Middle { traffic, isolated, own_node, missing: doubt.or(side.missing) };
+        let layered = self.layered(scene, pod, &middle, &asked);
+        let declared = layered.traffic.declared(protocol, port);
+        let by_tier = match declared {
+            Declared::Allowed => layered.accepted_by,
+            Declared::Denied => layered.denied_by,
+            Declared::Unknown => None,
+        };
+        let missing = layered.missing.filter(|_| declared == Declared::Unknown);
+        Side { declared, rule: by_tier.map(Decider::Tier).or(side.rule), missing, exempt: side.exempt }
     }
 
     /// One end and all ports.
@@ -248,21 +320,24 @@ impl<'w> Engine<'w> {
         if !isolated {
             traffic = everything;
         }
-        let doubtful = |declared| self.doubt(&scene, pod, isolated, exempt.is_some(), declared).is_some();
-        let denied = PortSet::all().minus(&traffic.possible());
-        if doubtful(Declared::Denied) {
-            traffic.unknown = traffic.unknown.union(&denied);
+        let own_node = exempt.is_some();
+        if self.set.tiers.is_empty() {
+            return blurred(traffic, |declared| {
+                self.doubt(Doubt::Any, &scene, pod, isolated, own_node, declared).is_some()
+            });
         }
-        if doubtful(Declared::Allowed) {
-            traffic = Traffic { unknown: traffic.possible(), allowed: PortSet::none() };
-        }
-        traffic.unknown = traffic.unknown.minus(&traffic.allowed);
-        traffic
+        let isolated = self.isolating(pod, scene.direction).next().is_some();
+        let doubt = |asks, declared| self.doubt(asks, &scene, pod, isolated, own_node, declared).is_some();
+        let traffic = blurred(traffic, |declared| doubt(Doubt::BelowAdmin, declared));
+        let middle = Middle { traffic, isolated, own_node, missing: None };
+        let layered = self.layered(&scene, pod, &middle, &PortSet::all());
+        blurred(layered.traffic, |declared| doubt(Doubt::AboveAll, declared))
     }
 
     /// What could turn a verdict of the NetworkPolicies round, if something could.
     fn doubt(
         &self,
+        asks: Doubt,
         scene: &Scene<'_, 'w>,
         pod: &'w Pod,
         isolated: bool,
@@ -271,17 +346,21 @@ impl<'w> Engine<'w> {
     ) -> Option<Missing<'w>> {
         let others = self.set.unmodelled_in(&pod.name.namespace);
         let touching = others.filter(|other| other.only.is_none_or(|only| only == scene.direction)).find(|other| {
+            let above = matches!(other.effect, Effect::Overrides | Effect::Restricts);
+            if asks == if above { Doubt::BelowAdmin } else { Doubt::AboveAll } {
+                return false;
+            }
             match other.effect {
                 Effect::Overrides => true,
                 Effect::Restricts => declared == Declared::Allowed,
-                Effect::Baseline => !isolated && !exempt,
+                Effect::Baseline => !isolated,
                 Effect::Adds => !exempt && (!isolated || declared != Declared::Allowed),
             }
         });
         if let Some(other) = touching {
             return Some(Missing::Unmodelled(other));
         }
-        let perhaps_own_node = scene.peer.is_node_of(pod).is_none();
+        let perhaps_own_node = asks != Doubt::BelowAdmin && scene.peer.is_node_of(pod).is_none();
         (declared == Declared::Denied && perhaps_own_node).then_some(Missing::SameNode(pod))
     }
 
@@ -357,21 +436,34 @@ impl<'w> Engine<'w> {
     /// Whether the other end is one peer of a rule.
     pub(super) fn peer_fits(&self, peer: &'w PolicyPeer, policy: &'w Policy, scene: &Scene<'_, 'w>) -> Fit<'w> {
         match &peer.matches {
-            PeerMatch::Block { net, except } => block_fits(*net, except, scene),
+            PeerMatch::Block { net, except } => self.in_block(*net, except, scene),
             PeerMatch::Pods { namespaces, pods } => {
                 let Some(pod) = scene.peer.pod() else { return Fit::No };
                 let namespace = match namespaces {
                     NamespaceMatch::Own => Fit::of(pod.name.namespace == policy.name.namespace),
-                    NamespaceMatch::Selected(selector) => namespace_fits(self.world, selector, &pod.name.namespace),
+                    NamespaceMatch::Selected(selector) => self.namespace_fits(selector, &pod.name.namespace),
                 };
                 Fit::of(pods.matches(&pod.labels)).and(namespace)
             }
         }
     }
 
+    /// Whether the other end is meant by a net, as the dialect has it.
+    pub(super) fn in_block(&self, net: IpNet, except: &[IpNet], scene: &Scene<'_, 'w>) -> Fit<'w> {
+        match (self.dialect, scene.peer.kind) {
+            (Dialect::Upstream, _) | (Dialect::Cilium, Kind::Outside) => block_fits(net, except, scene),
+            (Dialect::Cilium, Kind::Pod(..) | Kind::Host(..)) => Fit::No,
+        }
+    }
+
     /// Labels of a namespace as far as they are known; `None` when only its name is.
     pub(super) fn namespace_labels(&self, name: &str) -> Option<&'w Labels> {
         fit::namespace_labels(self.world, name)
+    }
+
+    /// Whether a namespace is meant by a selector.
+    pub(super) fn namespace_fits(&self, selector: &Selector, name: &'w str) -> Fit<'w> {
+        fit::namespace_fits(self.world, selector, name)
     }
 
     fn explain(&self, side: Side<'w>, scene: Scene<'_, 'w>, port: u16, protocol: Protocol) -> SideAnswer {
@@ -381,18 +473,34 @@ impl<'w> Engine<'w> {
             }
             _ => Vec::new(),
         };
-        let decided_by = side.rule.and_then(|(policy, index)| explain::rule_ref(policy, scene.direction, index));
-        let nearest =
-            if side.declared == Declared::Denied { explain::nearest(self, &scene, port, protocol) } else { None };
+        let decided_by = side.rule.filter(|_| side.declared != Declared::Unknown).and_then(|rule| match rule {
+            Decider::Network(policy, index) => explain::rule_ref(policy, scene.direction, index),
+            Decider::Tier(ruled) => explain::tier_rule_ref(ruled, scene.direction),
+        });
+        let by_network_policies = side.declared == Declared::Denied && decided_by.is_none();
+        let nearest = if by_network_policies { explain::nearest(self, &scene, port, protocol) } else { None };
         SideAnswer {
             declared: side.declared,
             isolated_by,
-            decided_by: decided_by.filter(|_: &RuleRef| side.declared == Declared::Allowed),
+            decided_by,
             exempt: side.exempt,
             missing: side.missing.map(|missing| missing.to_string()),
             nearest,
         }
     }
+}
+
+/// Verdicts that something could turn, made unknown.
+fn blurred(mut traffic: Traffic, doubtful: impl Fn(Declared) -> bool) -> Traffic {
+    let denied = PortSet::all().minus(&traffic.possible());
+    if doubtful(Declared::Denied) {
+        traffic.unknown = traffic.unknown.union(&denied);
+    }
+    if doubtful(Declared::Allowed) {
+        traffic = Traffic { unknown: traffic.possible(), allowed: PortSet::none() };
+    }
+    traffic.unknown = traffic.unknown.minus(&traffic.allowed);
+    traffic
 }
 
 /// The pod whose policies are asked, and whether it is exempt all the same; `Err` when no policy of any kind applies.

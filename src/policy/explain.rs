@@ -1,15 +1,24 @@
 //! Which rule came closest, and what kept it from admitting.
 
-use super::answer::{NearestMiss, PolicyRef, RuleRef};
+use super::answer::{NearestMiss, PolicyKind, PolicyRef, RuleRef};
+use super::dialect::Dialect;
 use super::eval::Engine;
 use super::fit::{Scene, named};
 use super::model::{Direction, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, Ports, Rule};
 use super::party::Kind;
+use super::tiers::Ruled;
 use crate::world::labels::{NAMESPACE_NAME, Selector};
-use crate::world::{Labels, Pod, Protocol};
+use crate::world::{Labels, ObjectName, Pod, Protocol};
 
 pub(super) fn policy_ref(policy: &Policy) -> PolicyRef {
-    PolicyRef { name: policy.name.clone(), place: policy.place.clone() }
+    PolicyRef { kind: PolicyKind::NetworkPolicy, name: policy.name.clone(), place: policy.place.clone() }
+}
+
+pub(super) fn tier_rule_ref((policy, index): Ruled<'_>, direction: Direction) -> Option<RuleRef> {
+    let place = policy.rules(direction).get(index)?.place.clone();
+    let name = ObjectName::new("", &policy.name);
+    let policy = PolicyRef { kind: policy.kind, name, place: policy.place.clone() };
+    Some(RuleRef { policy, direction, index, place })
 }
 
 pub(super) fn rule_ref(policy: &Policy, direction: Direction, index: usize) -> Option<RuleRef> {
@@ -81,6 +90,10 @@ fn one_peer_miss<'w>(
         (PeerMatch::Pods { .. }, Kind::Outside) => {
             (OF_ANOTHER_KIND, format!("it selects pods, and {} is no known pod's address", scene.peer))
         }
+        (PeerMatch::Block { .. }, Kind::Pod(..) | Kind::Host(..)) if engine.dialect() == Dialect::Cilium => (
+            OF_ANOTHER_KIND,
+            format!("it names addresses, which for Cilium are never a pod's or a node's, as {} is", scene.peer),
+        ),
         (PeerMatch::Block { net, except }, _) => {
             let address = scene.peer.in_family(scene.family).next();
             let why = match address {

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::cidr::{self, Cover};
 use super::party::{Kind, Party};
+use super::tiers::TierPolicy;
 use super::{Direction, Family, Unmodelled};
 use crate::world::labels::{NAMESPACE_NAME, Selector};
 use crate::world::{Labels, Pod, Protocol, World};
@@ -57,6 +58,12 @@ pub(super) enum Missing<'w> {
     NamedPortInBlock,
     SameNode(&'w Pod),
     Unmodelled(&'w Unmodelled),
+    EqualPriority(&'w TierPolicy, &'w TierPolicy),
+    OwnNodeDenied(&'w TierPolicy),
+    FailClosedPorts,
+    NameTwice(&'w Pod),
+    DomainNames,
+    NodeLabels,
 }
 
 impl fmt::Display for Missing<'_> {
@@ -81,6 +88,30 @@ impl fmt::Display for Missing<'_> {
                 pod.name
             ),
             Self::Unmodelled(other) => write!(f, "{} ({}) {}", other.object, other.place, other.why),
+            Self::EqualPriority(a, b) => write!(
+                f,
+                "{} ({}) and {} ({}) both match and differ, and nothing says which comes first: give them different priorities",
+                a.object(),
+                a.place,
+                b.object(),
+                b.place
+            ),
+            Self::OwnNodeDenied(policy) => write!(
+                f,
+                "{} ({}) may deny it, and whether that holds between a pod and its own node is not defined",
+                policy.object(),
+                policy.place
+            ),
+            Self::FailClosedPorts => {
+                f.write_str("a rule has a peer of an unknown kind, and whether it then denies more than its own ports is not defined")
+            }
+            Self::NameTwice(pod) => {
+                write!(f, "pod {} has several ports of the name that a rule uses, and which one it means is not defined", pod.name)
+            }
+            Self::DomainNames => f.write_str("a rule names DNS names, and which addresses they have is not known"),
+            Self::NodeLabels => {
+                f.write_str("a rule selects nodes by labels, and those of the node are not known: include its Node object")
+            }
         }
     }
 }
@@ -127,6 +158,12 @@ pub(super) fn block_fits<'w>(net: IpNet, except: &[IpNet], scene: &Scene<'_, 'w>
         (true, true) => Fit::Yes,
         (true, false) => Fit::Unknown(Missing::HostAddresses),
     }
+}
+
+/// Ports of this name on the destination, whatever their protocol.
+pub(super) fn all_named<'w>(scene: &Scene<'_, 'w>, name: &'w str) -> impl Iterator<Item = (Protocol, u16)> {
+    let ports = scene.destination().pod().map_or(&[][..], |pod| &pod.ports);
+    ports.iter().filter(move |port| port.name.as_deref() == Some(name)).map(|port| (port.protocol, port.number))
 }
 
 /// The numbers behind a port name on the destination: every container port of that name and protocol (the text is silent on duplicates).

@@ -3,11 +3,16 @@
 //! Sources: `pkg/apis/networking/v1/defaults.go`, `pkg/apis/networking/validation/validation.go`,
 //! `apimachinery/pkg/apis/meta/v1/validation`. A policy that fails validation is left out, as no cluster has it.
 
+mod tiers;
+
 use std::collections::HashMap;
+
+use serde::de::DeserializeOwned;
 
 use super::model::{
     NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PolicyPort, PolicySet, PortMatch, Ports, Rule,
 };
+use super::tiers::TierPolicy;
 use super::unmodelled::{self, Effect, Unmodelled};
 use super::{cidr, raw};
 use crate::judge::{Code, Finding};
@@ -21,6 +26,7 @@ use crate::world::{Labels, Object, ObjectName, Protocol};
 pub struct PolicyBuilder {
     policies: Vec<Option<Policy>>,
     by_name: HashMap<ObjectName, usize>,
+    tiers: Vec<TierPolicy>,
     unmodelled: Vec<Unmodelled>,
     findings: Vec<Finding>,
 }
@@ -39,6 +45,9 @@ impl PolicyBuilder {
             self.findings.push(Finding::new(Code::InvalidPolicy, object.label(), message, fix).at(object.place()));
             return;
         }
+        if let Some(kind) = tiers::kind_of(object) {
+            return self.add_tier_policy(object, kind);
+        }
         if let Some(unmodelled) = unmodelled::recognise(object) {
             let message = format!("{} is not evaluated: verdicts that it can change are unknown", object.label());
             let fix = "read its rules by hand; `portreeve probe` shows what really works";
@@ -48,8 +57,10 @@ impl PolicyBuilder {
     }
 
     /// The policies that would exist in a cluster, and what was wrong with the others.
-    pub fn finish(self) -> (PolicySet, Vec<Finding>) {
-        (PolicySet::new(self.policies.into_iter().flatten().collect(), self.unmodelled), self.findings)
+    pub fn finish(mut self) -> (PolicySet, Vec<Finding>) {
+        self.warn_of_equal_priorities();
+        let policies = PolicySet::new(self.policies.into_iter().flatten().collect(), self.unmodelled);
+        (policies.with_tiers(self.tiers), self.findings)
     }
 
     fn add_policy(&mut self, object: &Object) {
@@ -127,7 +138,8 @@ impl Lowering<'_> {
 
     fn refuse(&mut self, node: &Node, what: impl std::fmt::Display, fix: &str) {
         self.refused = true;
-        let message = format!("{what}: the API server refuses this policy, so it is left out and opens nothing");
+        let effect = if self.object.kind == "NetworkPolicy" { "opens" } else { "decides" };
+        let message = format!("{what}: the API server refuses this policy, so it is left out and {effect} nothing");
         let place = self.place(node);
         self.findings.push(Finding::new(Code::InvalidPolicy, self.object.label(), message, fix).at(place));
     }
@@ -158,7 +170,7 @@ impl Lowering<'_> {
         })
     }
 
-    fn read(&mut self, spec: &Node) -> Option<raw::Spec> {
+    fn read<T: DeserializeOwned>(&mut self, spec: &Node) -> Option<T> {
         let mut warnings = Vec::new();
         let result = de::read(&self.object.document, spec, UnknownKeys::Warn, &mut warnings);
         for warning in warnings {

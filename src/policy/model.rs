@@ -5,6 +5,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 
+use super::tiers::{Tier, TierPolicy};
 use super::{Scope, Unmodelled};
 use crate::source::Place;
 use crate::world::labels::Selector;
@@ -183,6 +184,8 @@ pub struct PolicySet {
     pub policies: Vec<Policy>,
     /// Policies of kinds that are not evaluated, or with parts that are not known.
     pub unmodelled: Vec<Unmodelled>,
+    /// Cluster-wide policies, by tier and priority, then in source order.
+    pub tiers: Vec<TierPolicy>,
     by_namespace: HashMap<String, InNamespace>,
     everywhere: Vec<usize>,
 }
@@ -209,6 +212,24 @@ impl PolicySet {
         set
     }
 
+    /// The set with these cluster-wide policies.
+    #[must_use]
+    pub fn with_tiers(mut self, mut tiers: Vec<TierPolicy>) -> Self {
+        tiers.sort_by_key(|policy| (policy.tier, policy.priority));
+        self.tiers = tiers;
+        self
+    }
+
+    /// The cluster-wide policies of a tier, those first that are asked first. Within a group nothing defines the order.
+    pub fn tied(&self, tier: Tier) -> impl Iterator<Item = &[TierPolicy]> {
+        let start = self.tiers.partition_point(|policy| policy.tier < tier);
+        let end = self.tiers.partition_point(|policy| policy.tier <= tier);
+        let of_tier = self.tiers.get(start..end).unwrap_or_default();
+        // A policy without a priority stands at the front and is tied with all others of its tier.
+        let unordered = of_tier.first().is_some_and(|policy| policy.priority.is_none());
+        of_tier.chunk_by(move |a, b| unordered || a.priority == b.priority)
+    }
+
     /// The policies of a namespace, in source order.
     pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Policy> {
         self.by_namespace.get(namespace).into_iter().flat_map(|n| &n.policies).filter_map(|i| self.policies.get(*i))
@@ -233,14 +254,14 @@ impl PolicySet {
             Some(other) => *other = policy,
             None => policies.push(policy),
         }
-        Self::new(policies, self.unmodelled.clone())
+        Self::new(policies, self.unmodelled.clone()).with_tiers(self.tiers.clone())
     }
 
     /// The set after the policy of this name was deleted.
     #[must_use]
     pub fn without(&self, name: &ObjectName) -> Self {
         let policies = self.policies.iter().filter(|policy| policy.name != *name).cloned().collect();
-        Self::new(policies, self.unmodelled.clone())
+        Self::new(policies, self.unmodelled.clone()).with_tiers(self.tiers.clone())
     }
 }
 

@@ -1,4 +1,6 @@
-//! `spec` of a NetworkPolicy as written. `null` and absent are one, a `null` item is an empty object, as Go's JSON reader has it.
+//! `spec` of a policy as written. `null` and absent are one, a `null` item is an empty object, as Go's JSON reader has it.
+
+pub(super) mod tiers;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -5,6 +5,8 @@ mod oracle;
 mod reach;
 mod refusals;
 mod sentences;
+mod tier_oracle;
+mod tiers;
 mod traps;
 
 use std::net::IpAddr;
@@ -113,7 +115,10 @@ fn cluster() -> World {
         (name.to_owned(), Namespace { labels, place: known.then(place) })
     };
     let node = |name: &str, address: &str| {
-        (name.to_owned(), Node { addresses: vec![address.parse().unwrap()], place: place() })
+        (
+            name.to_owned(),
+            Node { labels: labels("zone=west"), addresses: vec![address.parse().unwrap()], place: place() },
+        )
     };
     World {
         namespaces: [namespace("a", "team=red", true), namespace("b", "team=blue", true), namespace("c", "", false)]

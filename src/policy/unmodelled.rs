@@ -43,7 +43,8 @@ pub enum Effect {
     Adds,
 }
 
-/// `kind` and `group` of what is known by name; the group may be a parent of the written one.
+/// `kind` and `group` of what is known by name; the group may be a parent of the written one. The kinds of `policy.networking.k8s.io` come
+/// here in versions that are not known only.
 const KINDS: &[(&str, &str, Effect, Option<Direction>)] = &[
     ("policy.networking.k8s.io", "ClusterNetworkPolicy", Effect::Overrides, None),
     ("policy.networking.k8s.io", "AdminNetworkPolicy", Effect::Overrides, None),

@@ -103,7 +103,7 @@ pub(super) fn dns_without_tcp(view: &View<'_>, edge: &ResolvedEdge, denied: &Ans
         rule.index
     );
     let fix = format!("add `{{protocol: TCP, port: {port}}}` to the ports of this rule");
-    let object = format!("NetworkPolicy/{}", rule.policy.name);
+    let object = rule.policy.object();
     Some(Finding::new(Code::DnsWithoutTcp, object, message, fix).at(rule.place).on(&edge.edge.name))
 }
 

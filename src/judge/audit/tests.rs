@@ -376,3 +376,23 @@ proptest! {
         prop_assert!(audit.edges.iter().all(|edge| edge.declared != Some(Declared::Denied)));
     }
 }
+
+/// A Deny of the Admin tier is blamed on its own rule: nothing that a NetworkPolicy could add would help.
+#[test]
+fn a_cluster_wide_deny_is_blamed() {
+    let mut files = clean();
+    let wall = "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {name: wall}\nspec:\n  tier: Admin\n  priority: 0\n  subject: {namespaces: {}}\n  ingress:\n  - {action: Deny, from: [{namespaces: {}}]}\n";
+    files.push(("wall.yaml".into(), wall.into()));
+    let audit = audited(&files);
+    let blamed: Vec<&Finding> = audit.findings.iter().filter(|f| f.object == "ClusterNetworkPolicy/wall").collect();
+    assert!(!blamed.is_empty(), "{:?}", said(&audit));
+    for finding in blamed {
+        assert_eq!(finding.place.as_ref().map(ToString::to_string).as_deref(), Some("wall.yaml:9:5"));
+        assert_eq!(finding.fix, "ask the owner of ClusterNetworkPolicy/wall to let it through: ingress[0] denies it");
+        assert!(
+            finding.message.contains("is denied by ingress[0] of ClusterNetworkPolicy/wall"),
+            "{}",
+            finding.message
+        );
+    }
+}

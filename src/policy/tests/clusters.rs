@@ -14,7 +14,7 @@ use crate::world::{Labels, Namespace, Node, Pod, PodId, Protocol, World};
 const VALUES: [&str; 3] = ["x", "y", ""];
 pub(super) const NUMBERS: [u16; 5] = [1, 80, 81, 443, 65535];
 
-fn selector(keys: &'static [&'static str]) -> impl Strategy<Value = Selector> {
+pub(super) fn selector(keys: &'static [&'static str]) -> impl Strategy<Value = Selector> {
     let values = subsequence(VALUES.to_vec(), 1..=2);
     let with_values = (select(keys), select(&["In", "NotIn"][..]), values);
     let without = (select(keys), select(&["Exists", "DoesNotExist"][..]), Just(Vec::new()));
@@ -28,7 +28,7 @@ fn selector(keys: &'static [&'static str]) -> impl Strategy<Value = Selector> {
     ]
 }
 
-fn namespace_selector() -> impl Strategy<Value = Selector> {
+pub(super) fn namespace_selector() -> impl Strategy<Value = Selector> {
     let by_name = |operator: &'static str| {
         subsequence(vec!["n0", "n1", "n2"], 1..=2)
             .prop_map(move |names| Selector { labels: vec![], expressions: vec![(NAMESPACE_NAME, operator, names)] })
@@ -140,9 +140,16 @@ pub(super) fn some_world() -> impl Strategy<Value = World> {
             labels.insert(NAMESPACE_NAME.to_owned(), name.to_owned());
             (name.to_owned(), Namespace { labels, place: known.then(place) })
         };
-        let nodes = NODES
-            .iter()
-            .map(|(name, addresses)| ((*name).to_owned(), Node { addresses: parsed(addresses), place: place() }));
+        let nodes = NODES.iter().map(|(name, addresses)| {
+            (
+                (*name).to_owned(),
+                Node {
+                    labels: Labels::from([("k".to_owned(), (if *name == "n1" { "x" } else { "y" }).to_owned())]),
+                    addresses: parsed(addresses),
+                    place: place(),
+                },
+            )
+        });
         World {
             namespaces: [
                 namespace("n0", n0, true),

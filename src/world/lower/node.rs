@@ -17,6 +17,7 @@ struct RawNamespace {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RawNode {
+    metadata: RawMeta,
     status: RawStatus,
 }
 
@@ -46,7 +47,10 @@ impl WorldBuilder {
         let raw: RawNode = fields(object)?;
         let internal = raw.status.addresses.iter().filter(|address| address.r#type == "InternalIP");
         let addresses: Vec<IpAddr> = internal.filter_map(|address| address.address.parse().ok()).collect();
-        let earlier = self.world.nodes.insert(object.name.clone(), Node { addresses, place: object.place() });
+        let earlier = self
+            .world
+            .nodes
+            .insert(object.name.clone(), Node { labels: raw.metadata.labels, addresses, place: object.place() });
         self.replaced(object, earlier.map(|node| node.place));
         Ok(())
     }
