@@ -89,6 +89,12 @@ pub fn audit(
             found.extend(wider::wider(&view, direction));
         }
     }
+    let lints = lint::all(&view, &found);
+    // A selector that hits nothing because of a stray `-` is told by that name.
+    let explained: HashSet<_> =
+        lints.iter().filter(|f| f.code == Code::OrInsteadOfAnd).map(|f| f.place.clone()).collect();
+    found.retain(|f| f.code != Code::SelectorMatchesNothing || !explained.contains(&f.place));
+    found.extend(lints);
     let findings = ordered(found, intended);
     Audit { edges, findings, coverage: coverage(&view) }
 }
@@ -298,6 +304,10 @@ fn report(
 fn ours(view: &View<'_>, edge: &ResolvedEdge, denial: &Denial) -> Finding {
     let named = lint::service_port(view, edge, denial.direction);
     let named = named.or_else(|| lint::dns_without_tcp(view, edge, &denial.answer));
+    let named = named.or_else(|| {
+        let own = view.world.pod(denial.pod);
+        lint::selector_for_address(view, edge, denial.direction, own, denial.answer.port)
+    });
     named.unwrap_or_else(|| {
         let fix = |policy: &str| match render::fragment(view.subject, edge, denial.direction) {
             Some(yaml) => format!("add to the spec of {policy}:\n{yaml}"),
