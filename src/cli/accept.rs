@@ -159,6 +159,11 @@ pub(super) fn read_if(path: Option<&Path>) -> anyhow::Result<Vec<Accepted>> {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(split: &Split, open: usize, accepted: usize) {
+        assert_eq!((split.open.len(), split.accepted.len()), (open, accepted));
+    }
+
     #[test]
     fn an_acceptance_ends_with_its_date_and_stays_with_its_object() {
         let entry = |object: Option<&str>| Accepted {
@@ -169,10 +174,6 @@ mod tests {
             until: jiff::civil::date(2026, 5, 31),
         };
         let finding = || Finding::new(Code::PeerSideMissing, "NetworkPolicy/postgres/deny", "no", "add it");
-        #[track_caller]
-        fn check(split: &Split, open: usize, accepted: usize) {
-            assert_eq!((split.open.len(), split.accepted.len()), (open, accepted));
-        }
         let day = |d| jiff::civil::date(2026, 5, d);
         check(&split(vec![finding()], &[entry(None)], day(31)), 0, 1);
         check(&split(vec![finding()], &[entry(None)], jiff::civil::date(2026, 6, 1)), 1, 0);

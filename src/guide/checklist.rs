@@ -61,6 +61,17 @@ impl Collector {
     fn config_map(&mut self, object: &Object) {
         let Some(data) = object.document.root.get("data") else { return };
         for (key, node) in data.entries() {
+            if matches!(&node.value, Value::Opaque(why) if why.contains("VARIABLE"))
+                && is_of_mas(&object.name, &key.text)
+            {
+                // A text with a variable in it is not kept, so all that can be told is whose it is.
+                let message =
+                    format!("`{}` holds a variable, which MAS does not expand; the rest of it was not read", key.text);
+                let place = object.document.place(node);
+                let finding = Finding::new(Code::VariableNotExpanded, object.label(), message, mas::NO_VARIABLES);
+                self.findings.push(finding.at(place));
+                continue;
+            }
             let Some(text) = node.text().filter(|text| text.len() <= MAX_VALUE && is_telling(text)) else { continue };
             // What is no YAML is somebody else's config, or a template of one.
             let (documents, None) = yaml::parse(&Arc::from(&*key.text), text) else { continue };
@@ -88,6 +99,13 @@ fn is_telling(text: &str) -> bool {
     ["server_name", "identity_providers", "public_base", "upstream_oauth2", "listeners"]
         .iter()
         .any(|w| text.contains(w))
+}
+
+/// Whether the names of a ConfigMap and its key say that it is MAS's config, which is YAML.
+fn is_of_mas(name: &str, key: &str) -> bool {
+    let names_mas =
+        |text: &str| text.contains("matrix-authentication") || text.split(['-', '.', '_']).any(|w| w == "mas");
+    matches!(key.rsplit('.').next(), Some("yaml" | "yml")) && (names_mas(name) || names_mas(key))
 }
 
 /// One config and where it stands.

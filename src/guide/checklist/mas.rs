@@ -6,6 +6,10 @@ use crate::guide::{DatabaseUri, Url, is_loopback};
 use crate::judge::{Code, Finding};
 use crate::source::{Node, Value};
 
+/// What to do about a variable.
+pub(super) const NO_VARIABLES: &str =
+    "use the `*_file` keys or a second config file from a Secret, unless something renders this file first";
+
 /// What comparisons need of one config. Nothing of it is secret.
 #[derive(Debug, Default)]
 pub(super) struct Mas {
@@ -113,8 +117,7 @@ fn variables(config: &Config<'_>, findings: &mut Vec<Finding>) {
     let Some((path, node)) = found.first() else { return };
     let more = if found.len() > 1 { format!(", and {} more keys do too", found.len() - 1) } else { String::new() };
     let what = format!("holds a variable, which MAS does not expand{more}");
-    let fix = "use the `*_file` keys or a second config file from a Secret, unless something renders this file first";
-    findings.push(config.finding(Code::VariableNotExpanded, path, node, &what, fix));
+    findings.push(config.finding(Code::VariableNotExpanded, path, node, &what, NO_VARIABLES));
 }
 
 fn gather<'n>(node: &'n Node, path: String, found: &mut Vec<(String, &'n Node)>) {

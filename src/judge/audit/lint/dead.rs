@@ -1,17 +1,25 @@
 //! Policies and rules that nothing can meet.
 
+use std::collections::HashMap;
+
 use super::super::view::View;
 use super::witness::witnesses;
 use crate::judge::audit::addresses::Addresses;
 use crate::judge::{Code, Finding};
 use crate::policy::{Direction, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, Ports, Rule};
+use crate::world::Pod;
 
 /// Policies that select no pod.
 pub(super) fn policies(view: &View<'_>) -> Vec<Finding> {
-    view.policies.policies.iter().filter_map(|policy| dead_policy(view, policy)).collect()
+    let mut pods: HashMap<&str, Vec<&Pod>> = HashMap::new();
+    for (_, pod) in view.plain_pods() {
+        pods.entry(&pod.name.namespace).or_default().push(pod);
+    }
+    let here = |policy: &Policy| pods.get(policy.name.namespace.as_str()).map_or(&[][..], Vec::as_slice);
+    view.policies.policies.iter().filter_map(|policy| dead_policy(view, policy, here(policy))).collect()
 }
 
-fn dead_policy(view: &View<'_>, policy: &Policy) -> Option<Finding> {
+fn dead_policy(view: &View<'_>, policy: &Policy, here: &[&Pod]) -> Option<Finding> {
     let selector = &policy.pod_selector;
     let (message, fix) = if witnesses(selector).is_empty() {
         (
@@ -19,9 +27,8 @@ fn dead_policy(view: &View<'_>, policy: &Policy) -> Option<Finding> {
             "mend the selector, or delete the policy",
         )
     } else {
-        let here = || view.plain_pods().map(|(_, pod)| pod).filter(|pod| pod.name.namespace == policy.name.namespace);
         // Where no pod is known, or what makes pods was not rendered, nothing can be said.
-        if here().next().is_none() || !view.world.not_covered.is_empty() || here().any(|pod| policy.selects(pod)) {
+        if here.is_empty() || !view.world.not_covered.is_empty() || here.iter().any(|pod| policy.selects(pod)) {
             return None;
         }
         let message = format!("no known pod of {} has the labels {selector}", policy.name.namespace);

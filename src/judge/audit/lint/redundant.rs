@@ -12,10 +12,10 @@ use crate::judge::audit::addresses::{Addresses, borders};
 use crate::judge::{Code, Finding};
 use crate::policy::{Direction, End, Engine, Policy, PolicySet, PortSet, Rule};
 use crate::source::Place;
-use crate::world::World;
+use crate::world::{Pod, World};
 
 /// Most questions (rule × pod × other end) of one audit. Beyond, namespaces are left out, the subject's first to be looked at.
-const MAX_QUESTIONS: usize = 2_000_000;
+const MAX_QUESTIONS: usize = 500_000;
 
 /// The rules of all policies that are superfluous. Rules in `wrong` are left out of the comparison: what only a mistake admits too is not superfluous.
 pub(super) fn redundant(view: &View<'_>, wrong: &BTreeSet<Place>) -> Vec<Finding> {
@@ -30,8 +30,8 @@ pub(super) fn redundant(view: &View<'_>, wrong: &BTreeSet<Place>) -> Vec<Finding
         if rules < 2 {
             continue;
         }
-        // Every rule may meet every pod; classes and witnesses are far fewer, but to know that costs a pass over all pods too.
-        match left.checked_sub(view.world.pods.len()) {
+        // To find the classes costs a pass over the whole world.
+        match left.checked_sub(view.world.pods.len() + view.world.namespaces.len()) {
             Some(rest) => left = rest,
             None => break,
         }
@@ -51,7 +51,7 @@ pub(super) struct RuleId<'p> {
     rule: &'p Rule,
 }
 
-/// All rules of one namespace's policies that can be removed together, each with the rules that admit the same.
+/// All rules of the policies, which are those of one namespace, that can be removed together, each with the rules that admit the same.
 pub(super) fn superfluous<'p>(
     known: &World,
     set: &PolicySet,
@@ -59,12 +59,14 @@ pub(super) fn superfluous<'p>(
     wrong: &BTreeSet<Place>,
     left: &mut usize,
 ) -> Vec<(RuleId<'p>, Vec<RuleId<'p>>)> {
-    let world = witness::world(known, set, policies);
+    let world = witness::world(known, policies);
     let engine = Engine::new(&world, set);
     let cuts = borders(policies.iter().flat_map(|policy| witness::rules(policy)).flat_map(witness::blocks));
     let inside: BTreeSet<IpAddr> = world.pods.iter().flat_map(|pod| &pod.addresses).copied().collect();
     let outside = Addresses::all().samples(&cuts, &inside).into_iter().map(End::Address);
     let ends: Vec<End> = world.pods().map(|(id, _)| End::Pod(id)).chain(outside).collect();
+    let namespace = policies.first().map_or("", |policy| policy.name.namespace.as_str());
+    let here: Vec<&Pod> = known.pods.iter().filter(|pod| pod.name.namespace == namespace).collect();
     let mut found = Vec::new();
     for direction in [Direction::Ingress, Direction::Egress] {
         let rules: Vec<RuleId<'p>> = policies
@@ -76,7 +78,7 @@ pub(super) fn superfluous<'p>(
             .filter(|id| !wrong.contains(&id.rule.place))
             .collect();
         let scenes = Scenes::of(&world, &engine, &ends, &rules, left);
-        found.extend(scenes.into_iter().flat_map(|scenes| scenes.remove(&rules, known)));
+        found.extend(scenes.into_iter().flat_map(|scenes| scenes.remove(&rules, &here)));
     }
     found
 }
@@ -117,12 +119,12 @@ impl Scenes {
         Some(Self(scenes))
     }
 
-    fn remove<'p>(&self, rules: &[RuleId<'p>], known: &World) -> Vec<(RuleId<'p>, Vec<RuleId<'p>>)> {
+    fn remove<'p>(&self, rules: &[RuleId<'p>], here: &[&Pod]) -> Vec<(RuleId<'p>, Vec<RuleId<'p>>)> {
         let mut alive = vec![true; rules.len()];
         let mut found = Vec::new();
         for (at, id) in rules.iter().enumerate().rev() {
-            let selects_somebody = known.pods().any(|(_, pod)| id.policy.selects(pod));
-            if !selects_somebody || is_last(rules, &alive, id, known) {
+            let selects_somebody = here.iter().any(|pod| id.policy.selects(pod));
+            if !selects_somebody || is_last(rules, &alive, id, here) {
                 continue;
             }
             alive[at] = false;
@@ -169,17 +171,17 @@ impl Scenes {
 }
 
 /// Whether removing this rule could end an isolation: `egress` without rules isolates only where `policyTypes` says so, which a reader of the fix may miss.
-fn is_last(rules: &[RuleId<'_>], alive: &[bool], id: &RuleId<'_>, known: &World) -> bool {
+fn is_last(rules: &[RuleId<'_>], alive: &[bool], id: &RuleId<'_>, here: &[&Pod]) -> bool {
     let siblings = rules.iter().zip(alive).filter(|(other, alive)| **alive && other.policy.name == id.policy.name);
     if siblings.count() > 1 {
         return false;
     }
-    let isolated_elsewhere = |pod| {
+    let isolated_elsewhere = |pod: &Pod| {
         let mut others =
             rules.iter().zip(alive).filter(|(other, alive)| **alive && other.policy.name != id.policy.name);
         others.any(|(other, _)| other.policy.selects(pod))
     };
-    known.pods().any(|(_, pod)| id.policy.selects(pod) && !isolated_elsewhere(pod))
+    here.iter().any(|pod| id.policy.selects(pod) && !isolated_elsewhere(pod))
 }
 
 fn finding(id: &RuleId<'_>, cover: &[RuleId<'_>]) -> Finding {

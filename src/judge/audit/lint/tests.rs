@@ -240,6 +240,23 @@ fn contradictions_have_no_witness() {
     check(&[], vec![requirement("a", Test::In(set(&["1", "2"]))), requirement("b", Test::In(set(&["1", "2"])))], 4);
 }
 
+#[track_caller]
+fn check_superfluous(rules: Vec<Rule>, expect: &[usize]) {
+    let mas = Selector::labels(Labels::from([(COMPONENT.to_owned(), "mas".to_owned())]));
+    let policy = Policy {
+        name: ObjectName::new("matrix", "p"),
+        place: place(),
+        labels: Labels::new(),
+        annotations: Labels::new(),
+        pod_selector: mas,
+        ingress: Some(rules),
+        egress: None,
+    };
+    let indexes: Vec<usize> =
+        found(&PolicySet::new(vec![policy], Vec::new())).into_iter().map(|(.., index)| index).collect();
+    assert_eq!(indexes, expect);
+}
+
 /// Nested selectors: the narrow rule is covered by the wide one, never the other way round, also when today's pods are the same.
 #[test]
 fn only_the_narrower_of_two_falls() {
@@ -257,27 +274,11 @@ fn only_the_narrower_of_two_falls() {
         expressions: vec![requirement("app.kubernetes.io/name", Test::Exists)],
     };
     let eighty = || PortMatch::Range(8080, 8080);
-    #[track_caller]
-    fn check(rules: Vec<Rule>, expect: &[usize]) {
-        let mas = Selector::labels(Labels::from([(COMPONENT.to_owned(), "mas".to_owned())]));
-        let policy = Policy {
-            name: ObjectName::new("matrix", "p"),
-            place: place(),
-            labels: Labels::new(),
-            annotations: Labels::new(),
-            pod_selector: mas,
-            ingress: Some(rules),
-            egress: None,
-        };
-        let indexes: Vec<usize> =
-            found(&PolicySet::new(vec![policy], Vec::new())).into_iter().map(|(.., index)| index).collect();
-        assert_eq!(indexes, expect);
-    }
-    check(vec![rule(narrow.clone(), eighty()), rule(component("synapse"), eighty())], &[0]);
-    check(vec![rule(component("synapse"), eighty()), rule(narrow.clone(), eighty())], &[1]);
+    check_superfluous(vec![rule(narrow.clone(), eighty()), rule(component("synapse"), eighty())], &[0]);
+    check_superfluous(vec![rule(component("synapse"), eighty()), rule(narrow.clone(), eighty())], &[1]);
     // Ports count too, and two rules together may cover a third.
-    check(vec![rule(component("synapse"), eighty()), rule(narrow, PortMatch::Range(8080, 8081))], &[]);
-    check(
+    check_superfluous(vec![rule(component("synapse"), eighty()), rule(narrow, PortMatch::Range(8080, 8081))], &[]);
+    check_superfluous(
         vec![
             rule(component("synapse"), eighty()),
             rule(component("synapse"), PortMatch::Range(8081, 8082)),
@@ -286,7 +287,7 @@ fn only_the_narrower_of_two_falls() {
         &[2],
     );
     // `http` is 8080 today; it may be another port tomorrow.
-    check(
+    check_superfluous(
         vec![rule(component("synapse"), eighty()), rule(component("synapse"), PortMatch::Named("http".to_owned()))],
         &[],
     );
@@ -295,7 +296,7 @@ fn only_the_narrower_of_two_falls() {
         match_labels: component("synapse").match_labels,
         expressions: vec![requirement("canary", Test::DoesNotExist)],
     };
-    check(vec![rule(not.clone(), eighty()), rule(component("synapse"), eighty())], &[0]);
+    check_superfluous(vec![rule(not.clone(), eighty()), rule(component("synapse"), eighty())], &[0]);
     // By its automatic label the own namespace is the own namespace.
     let own = Rule {
         peers: Peers::Listed(vec![PolicyPeer {
@@ -310,5 +311,5 @@ fn only_the_narrower_of_two_falls() {
         }]),
         ..rule(not, eighty())
     };
-    check(vec![rule(component("synapse"), eighty()), own], &[1]);
+    check_superfluous(vec![rule(component("synapse"), eighty()), own], &[1]);
 }

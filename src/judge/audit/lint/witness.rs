@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use crate::judge::audit::addresses::borders;
-use crate::policy::{NamespaceMatch, PeerMatch, Peers, Policy, PolicySet, PortMatch, Ports, Rule};
+use crate::policy::{NamespaceMatch, PeerMatch, Peers, Policy, PortMatch, Ports, Rule};
 use crate::source::Place;
 use crate::world::labels::{NAMESPACE_NAME, Requirement, Selector, Test};
 use crate::world::{ContainerPort, Labels, Namespace, ObjectName, Phase, Pod, Protocol, World};
@@ -58,10 +58,10 @@ fn values(tests: &[Test]) -> Vec<Option<String>> {
     fitting.by_ref().take(if has_list { MOST } else { 1 }).map(Some).collect()
 }
 
-/// A world of classes and witnesses. `policies` are those whose selectors get witnesses.
-pub(super) fn world(known: &World, set: &PolicySet, policies: &[&Policy]) -> World {
+/// A world of classes and witnesses, as far as these policies can tell pods apart.
+pub(super) fn world(known: &World, policies: &[&Policy]) -> World {
     let mut world = World { namespaces: known.namespaces.clone(), nodes: known.nodes.clone(), ..World::default() };
-    let cuts = borders(set.policies.iter().flat_map(rules).flat_map(blocks));
+    let cuts = borders(policies.iter().flat_map(|policy| rules(policy)).flat_map(blocks));
     world.pods = classes(known, &cuts);
     let mut cast = Cast { negatives: negatives(policies), ports: named_ports(policies), world: &mut world };
     for policy in policies {
