@@ -4,6 +4,7 @@
 //! Passwords, keys and client secrets are passed over while reading, so no type here can print one.
 //! Pure.
 
+pub mod checklist;
 mod database;
 pub mod mas_config;
 mod modes;

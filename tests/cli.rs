@@ -214,6 +214,32 @@ fn without_tcp_53(policy: &str) -> String {
 }
 
 #[test]
+fn an_annotation_accepts_until_its_date() {
+    let folder = Folder::new();
+    let audit = |code: i32, annotations: &str| {
+        let synapse = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: synapse\n  namespace: matrix\n  annotations: {annotations}\ndata:\n  homeserver.yaml: |\n    server_name: waadoo.ovh\n    experimental_features: {{msc3861: {{enabled: true, client_secret: {SECRET}}}}}\n"
+        );
+        let synapse = folder.file("synapse.yaml", &synapse);
+        let args = ["--manifests", "policies/cluster", "--manifests", "policies/matrix_portreeve-mas.yaml"];
+        let args = [&["audit", "--matrix", "policies/traffic-matrix.yaml", "-o", "json"][..], &args].concat();
+        let found = expect_json(code, &[&args[..], &["--manifests", &synapse]].concat());
+        assert!(!found.to_string().contains(SECRET));
+        let names = |list: &str| -> Vec<String> {
+            let list = found[list].as_array().unwrap().iter();
+            list.map(|f| f["name"].as_str().unwrap().to_owned()).collect()
+        };
+        (names("findings"), names("accepted"))
+    };
+    let name = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(audit(1, "{}"), (name(&["Msc3861Used"]), vec![]));
+    let accept = |until: &str| format!("{{portreeve.io/accept: 'PR050=upgrade is planned,until={until}'}}");
+    assert_eq!(audit(0, &accept("9999-12-31")), (vec![], name(&["Msc3861Used"])));
+    assert_eq!(audit(1, &accept("2026-01-31")), (name(&["Msc3861Used"]), vec![]));
+    assert_eq!(audit(1, &accept("soon")), (name(&["Msc3861Used", "AcceptanceUnreadable"]), vec![]));
+}
+
+#[test]
 fn audit_speaks_the_languages_of_ci() {
     let base = ["audit", "--guide", GUIDE, "--manifests", WORLD, "-o"];
     let run = |format: &str| portreeve(&[&base[..], &[format]].concat());

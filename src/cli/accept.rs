@@ -1,12 +1,14 @@
-//! Accepted findings (`--accept FILE`): shown as accepted, and failing again after their date.
+//! Accepted findings (`--accept FILE`, and the annotation `portreeve.io/accept` of objects): shown as accepted, and failing again after their date.
 
 use std::path::Path;
 
 use anyhow::Context;
 
 use crate::judge::{Code, Finding};
+use crate::load::inputs::Accept;
 use crate::source::files::{self, MAX_CONFIG_BYTES};
 use crate::source::{de, yaml};
+use crate::world::WorkloadKind;
 
 /// One line of the file.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -21,6 +23,72 @@ pub(super) struct Accepted {
     reason: String,
     /// Last day of the acceptance, `YYYY-MM-DD`.
     until: jiff::civil::Date,
+}
+
+impl Accepted {
+    fn means(&self, finding: &Finding) -> bool {
+        (self.finding == finding.code.code() || self.finding == finding.code.name())
+            && self.object.as_ref().is_none_or(|object| is_about(&finding.object, object))
+            && self.edge.as_ref().is_none_or(|edge| Some(edge) == finding.edge.as_ref())
+    }
+}
+
+/// Whether a finding's object is this one, or a pod of this workload.
+fn is_about(found: &str, object: &str) -> bool {
+    if found == object {
+        return true;
+    }
+    let pod = found.strip_prefix("Pod/");
+    let workload = object.split_once('/').filter(|(kind, _)| WorkloadKind::from_kind(kind).is_some());
+    let (Some(pod), Some((_, workload))) = (pod, workload) else { return false };
+    pod.strip_prefix(workload).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+/// The annotations of objects: what they accept, and what of them cannot be read and so accepts nothing.
+///
+/// Those of an object in `subject` (MAS's workload and pods) are about every finding, others about their own object.
+pub(super) fn annotated(accepts: &[Accept], subject: &[String]) -> (Vec<Accepted>, Vec<Finding>) {
+    let (mut accepted, mut findings) = (Vec::new(), Vec::new());
+    for Accept { object, text, place } in accepts {
+        let parts: Vec<&str> = text.split(';').map(str::trim).filter(|part| !part.is_empty()).collect();
+        let unreadable = |why: &str| {
+            let message = format!("`portreeve.io/accept` {why}: it accepts nothing");
+            let fix = "write `PR012=<reason>,until=<YYYY-MM-DD>`, several separated by `;`";
+            Finding::new(Code::AcceptanceUnreadable, object.as_str(), message, fix).at(place.clone())
+        };
+        if parts.is_empty() {
+            findings.push(unreadable("is empty or no text"));
+        }
+        for part in parts {
+            match entry(part) {
+                Ok(entry) => {
+                    let object = (!subject.contains(object)).then(|| object.clone());
+                    accepted.push(Accepted { object, ..entry });
+                }
+                Err(why) => findings.push(unreadable(why)),
+            }
+        }
+    }
+    (accepted, findings)
+}
+
+/// `PR012=<reason>,until=<date>`.
+fn entry(text: &str) -> Result<Accepted, &'static str> {
+    let (finding, rest) = text.split_once('=').ok_or("lacks `=` after the finding")?;
+    let finding = finding.trim();
+    if !is_code(finding) {
+        return Err("names no finding that there is");
+    }
+    let (reason, until) = rest.rsplit_once(",until=").ok_or("lacks `,until=<date>`")?;
+    let until = until.trim().parse().map_err(|_| "has no date as YYYY-MM-DD after `until=`")?;
+    if reason.trim().is_empty() {
+        return Err("gives no reason");
+    }
+    Ok(Accepted { finding: finding.to_owned(), object: None, edge: None, reason: reason.trim().to_owned(), until })
+}
+
+fn is_code(word: &str) -> bool {
+    Code::ALL.iter().any(|code| word == code.code() || word == code.name())
 }
 
 /// What became of a list of findings.
@@ -45,8 +113,12 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Accepted>> {
         accepted.extend(list);
     }
     for entry in &accepted {
-        let known = Code::ALL.iter().any(|code| entry.finding == code.code() || entry.finding == code.name());
-        anyhow::ensure!(known, "{}: there is no finding `{}`: see docs/findings.md", text.name, entry.finding);
+        anyhow::ensure!(
+            is_code(&entry.finding),
+            "{}: there is no finding `{}`: see docs/findings.md",
+            text.name,
+            entry.finding
+        );
     }
     Ok(accepted)
 }
@@ -55,11 +127,9 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Accepted>> {
 pub(super) fn split(findings: Vec<Finding>, accepted: &[Accepted], today: jiff::civil::Date) -> Split {
     let mut split = Split::default();
     for mut finding in findings {
-        let entry = accepted.iter().find(|entry| {
-            (entry.finding == finding.code.code() || entry.finding == finding.code.name())
-                && entry.object.as_ref().is_none_or(|object| *object == finding.object)
-                && entry.edge.as_ref().is_none_or(|edge| Some(edge) == finding.edge.as_ref())
-        });
+        // One that is still good counts before one that has ended.
+        let entries = || accepted.iter().filter(|entry| entry.means(&finding));
+        let entry = entries().find(|entry| entry.until >= today).or_else(|| entries().next());
         match entry {
             Some(entry) if entry.until >= today => {
                 finding.message = format!("{} (accepted until {}: {})", finding.message, entry.until, entry.reason);
@@ -110,5 +180,44 @@ mod tests {
         check(&split(vec![finding()], &[entry(Some("NetworkPolicy/postgres/deny"))], day(1)), 0, 1);
         check(&split(vec![finding()], &[entry(Some("NetworkPolicy/other/deny"))], day(1)), 1, 0);
         check(&split(vec![finding()], &[], day(1)), 1, 0);
+    }
+
+    #[test]
+    fn annotations_accept_what_they_say_and_nothing_else() {
+        let place = crate::source::Place::whole("p.yaml");
+        let with = |object: &str, text: &str| {
+            let accept = Accept { object: object.to_owned(), text: text.to_owned(), place: place.clone() };
+            annotated(&[accept], &["Deployment/matrix/mas".to_owned()])
+        };
+        let day = jiff::civil::date(2026, 5, 1);
+        let finding = |code, object: &str| Finding::new(code, object, "no", "add it");
+        let open = |object: &str, text: &str, found: Finding| split(vec![found], &with(object, text).0, day).open.len();
+        let deny = || finding(Code::PeerSideMissing, "NetworkPolicy/postgres/deny");
+        let text = "PR012=the database team, in May, moves,until=2026-05-31; PR011=wide on purpose,until=2026-04-30";
+        assert_eq!(open("NetworkPolicy/postgres/deny", text, deny()), 0);
+        assert_eq!(open("NetworkPolicy/other/deny", text, deny()), 1);
+        // MAS's own workload speaks for every finding; another one for its own pods.
+        assert_eq!(open("Deployment/matrix/mas", text, deny()), 0);
+        assert_eq!(
+            open("Deployment/db/x", "PR036=so,until=2027-01-01", finding(Code::HostNetworkPeer, "Pod/db/x-1")),
+            0
+        );
+        assert_eq!(
+            open("Deployment/db/x", "PR036=so,until=2027-01-01", finding(Code::HostNetworkPeer, "Pod/db/y-1")),
+            1
+        );
+        // Past its date it fails again, and says so.
+        let wide = split(
+            vec![finding(Code::WiderThanIntended, "NetworkPolicy/postgres/deny")],
+            &with("NetworkPolicy/postgres/deny", text).0,
+            day,
+        );
+        assert!(wide.open[0].message.ends_with("(its acceptance ended on 2026-04-30)"), "{}", wide.open[0].message);
+        for bad in ["", "PR012", "PR999=x,until=2026-05-31", "PR012=x", "PR012=x,until=soon", "PR012=,until=2026-05-31"]
+        {
+            let (accepted, findings) = with("NetworkPolicy/postgres/deny", bad);
+            assert_eq!((accepted.len(), findings.len()), (0, 1), "{bad}");
+            assert_eq!(findings[0].code, Code::AcceptanceUnreadable);
+        }
     }
 }

@@ -44,15 +44,18 @@ struct AuditJson<'a> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
-    let accepted = accept::read_if(args.accept.as_deref())?;
+    let mut accepted = accept::read_if(args.accept.as_deref())?;
     let inputs = args::read(&args.intent, &args.world)?;
     let Some(world) = &inputs.world else {
         anyhow::bail!("nothing to compare with: give --manifests PATH (a folder, a file, or `-`)");
     };
-    let (rows, findings) = compare(&inputs, world);
+    let Compared { rows, decided, mut findings } = compare(&inputs, world);
+    let (annotated, unreadable) = accept::annotated(&inputs.accepts, &subject(&inputs, world));
+    accepted.extend(annotated);
+    findings.extend(unreadable);
     let split = accept::split(findings, &accepted, accept::today());
     let text = match args.output {
-        ReportFormat::Text => text(&rows, &split, &inputs, Style::detect()),
+        ReportFormat::Text => text(&rows, &decided, &split, &inputs, Style::detect()),
         ReportFormat::Json => {
             let coverage = serde_json::to_value(&inputs.coverage)?;
             output::json(&AuditJson { edges: &rows, findings: &split.open, accepted: &split.accepted, coverage })?
@@ -66,18 +69,36 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     Ok(Done { text, exit: Exit::findings_if(wrong || unknown) })
 }
 
-/// Rows with their declared fact, and all findings: of the sources, of the manifests, of the comparison.
-fn compare(inputs: &Inputs, world: &World) -> (Vec<EdgeReport>, Vec<Finding>) {
+/// Rows with their declared fact and what decides it in short, and all findings: of the sources, of the manifests, of the comparison.
+struct Compared {
+    rows: Vec<EdgeReport>,
+    decided: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+fn compare(inputs: &Inputs, world: &World) -> Compared {
     let engine = Engine::new(world, &inputs.policies);
     let name = RenderName { matrix: inputs.matrix.clone(), namespace: inputs.namespace.clone() };
     let audited = audit(&inputs.resolution, world, &inputs.policies, &engine, &name);
     let mut findings = audited.findings;
     findings.extend(inputs.findings.iter().filter(|finding| !is_notice(finding)).cloned());
+    findings.extend(inputs.checklist.iter().cloned());
     // A stable sort keeps causes before what follows from them.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.code.severity()));
     let mut seen = std::collections::BTreeSet::new();
     findings.retain(|finding| seen.insert(finding.clone()));
-    (audited.edges, findings)
+    Compared { rows: audited.edges, decided: audited.decided, findings }
+}
+
+/// MAS's workload and pods, as annotations name them.
+fn subject(inputs: &Inputs, world: &World) -> Vec<String> {
+    let pods = inputs.resolution.subject.iter().flat_map(|subject| &subject.pods).map(|id| world.pod(*id));
+    let names = pods.flat_map(|pod| {
+        // The variants are named like the API's kinds.
+        let workload = pod.workload.iter().map(|w| format!("{:?}/{}/{}", w.kind, pod.name.namespace, w.name));
+        workload.chain([format!("Pod/{}", pod.name)]).collect::<Vec<_>>()
+    });
+    names.collect()
 }
 
 /// Remarks about the guide's text are `matrix`'s to make; they say nothing about policies.
@@ -89,11 +110,11 @@ fn is_unknown_tier_0(row: &EdgeReport) -> bool {
     row.expect == Expect::Allow && row.tier == 0 && row.declared == Some(Declared::Unknown)
 }
 
-fn text(rows: &[EdgeReport], split: &Split, inputs: &Inputs, style: Style) -> String {
+fn text(rows: &[EdgeReport], decided: &[String], split: &Split, inputs: &Inputs, style: Style) -> String {
     let mut table = Table::new(&["EDGE", "POD PORT", "INTENDED", "DECLARED", "BECAUSE"]);
-    for row in rows {
+    for (row, decided) in rows.iter().zip(decided) {
         let declared = row.declared.map_or("", Declared::as_str);
-        let cells = [row.name.as_str(), &row.ports(), row.expect.as_str(), declared, &row.because];
+        let cells = [row.name.as_str(), &row.ports(), row.expect.as_str(), declared, decided];
         table.row(cells.map(str::to_owned).to_vec());
     }
     let mut out = table.render(style, |index, column, cell| match (column, rows[index].declared) {

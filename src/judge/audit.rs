@@ -35,6 +35,9 @@ use crate::world::{Labels, PodId, Protocol, World};
 pub struct Audit {
     /// One row an edge, in the matrix's order, with `declared` and `because`.
     pub edges: Vec<EdgeReport>,
+    /// For each edge what decides its verdict, in a few words: the rules, without the pods' names.
+    #[serde(skip)]
+    pub decided: Vec<String>,
     /// Worst first; of the same severity DNS before what depends on names, then by tier and by the matrix's order.
     pub findings: Vec<Finding>,
     /// What was looked at, and what was not.
@@ -78,9 +81,12 @@ pub fn audit(
     let listed = Listed::of(&view);
     let mut found: Vec<Finding> = Vec::new();
     let mut edges: Vec<EdgeReport> = Vec::new();
+    let mut decided: Vec<String> = Vec::new();
     for edge in &intended.edges {
         let mut here = Vec::new();
-        edges.push(row(&view, &reach, &listed, edge, &mut here));
+        let (report, by) = row(&view, &reach, &listed, edge, &mut here);
+        edges.push(report);
+        decided.push(by);
         found.append(&mut here);
     }
     found.extend(lint::subject_selectors(&view));
@@ -89,8 +95,14 @@ pub fn audit(
             found.extend(wider::wider(&view, direction));
         }
     }
+    let lints = lint::all(&view, &found);
+    // A selector that hits nothing because of a stray `-` is told by that name.
+    let explained: HashSet<_> =
+        lints.iter().filter(|f| f.code == Code::OrInsteadOfAnd).map(|f| f.place.clone()).collect();
+    found.retain(|f| f.code != Code::SelectorMatchesNothing || !explained.contains(&f.place));
+    found.extend(lints);
     let findings = ordered(found, intended);
-    Audit { edges, findings, coverage: coverage(&view) }
+    Audit { edges, decided, findings, coverage: coverage(&view) }
 }
 
 /// What allow edges name: `any-pod` and `world` in a forbidden edge mean everybody else.
@@ -213,14 +225,14 @@ fn tally(view: &View<'_>, reach: &Reach<'_>, listed: &Listed, edge: &ResolvedEdg
     tally
 }
 
-/// One row of the table, and the findings of its edge, the most telling first.
+/// One row of the table with what decides it in short, and the findings of its edge, the most telling first.
 fn row(
     view: &View<'_>,
     reach: &Reach<'_>,
     listed: &Listed,
     edge: &ResolvedEdge,
     found: &mut Vec<Finding>,
-) -> EdgeReport {
+) -> (EdgeReport, String) {
     let tally = tally(view, reach, listed, edge);
     let declared = tally.worst.as_ref().map_or(Declared::Unknown, |worst| worst.declared);
     let because = match &tally.worst {
@@ -242,7 +254,11 @@ fn row(
     }
     found.extend(lint::host_network(view, edge));
     let needs = if declared == Declared::Unknown { because.clone() } else { String::new() };
-    report(edge, declared, because, needs, found.first().cloned())
+    let decided = match &tally.worst {
+        Some(worst) => worst.decided(edge.edge.expect),
+        None => nothing_asked(edge).to_owned(),
+    };
+    (report(edge, declared, because, needs, found.first().cloned()), decided)
 }
 
 fn nothing_asked(edge: &ResolvedEdge) -> &'static str {
@@ -301,6 +317,10 @@ fn ours(view: &View<'_>, edge: &ResolvedEdge, denial: &Denial) -> Finding {
     }
     let named = lint::service_port(view, edge, denial.direction);
     let named = named.or_else(|| lint::dns_without_tcp(view, edge, &denial.answer));
+    let named = named.or_else(|| {
+        let own = view.world.pod(denial.pod);
+        lint::selector_for_address(view, edge, denial.direction, own, denial.answer.port)
+    });
     named.unwrap_or_else(|| {
         let fix = |policy: &str| match render::fragment(view.subject, edge, denial.direction) {
             Some(yaml) => format!("add to the spec of {policy}:\n{yaml}"),

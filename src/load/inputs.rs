@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use anyhow::Context;
 use serde::Serialize;
 
+use crate::guide::checklist::Collector;
 use crate::guide::{mas_config, values};
 use crate::judge::{Code, Finding};
 use crate::matrix::derive::{Sources, derive};
 use crate::matrix::{Intent, Resolution, resolve::resolve, traffic_matrix};
 use crate::policy::{PolicyBuilder, PolicySet};
 use crate::source::files::{self, MAX_CONFIG_BYTES};
-use crate::source::{Document, InputError, yaml};
-use crate::world::World;
+use crate::source::{Document, InputError, Place, yaml};
 use crate::world::lower::WorldBuilder;
+use crate::world::{Object, World};
 
 /// Where the intent comes from; at least one must be given.
 #[derive(Debug, Clone, Default)]
@@ -44,8 +45,36 @@ pub struct Inputs {
     pub policies: PolicySet,
     /// What was wrong with any of it, in reading order.
     pub findings: Vec<Finding>,
+    /// Mistakes of the configs of MAS, Synapse and the identity provider, as far as files show them.
+    pub checklist: Vec<Finding>,
+    /// `portreeve.io/accept` of the objects, as written.
+    pub accepts: Vec<Accept>,
     /// What was read.
     pub coverage: Coverage,
+}
+
+/// An annotation `portreeve.io/accept`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accept {
+    /// The object that carries it, as `Kind/namespace/name`.
+    pub object: String,
+    /// Its text.
+    pub text: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// The annotation by which an object's owner accepts findings about it.
+const ACCEPT: &str = "portreeve.io/accept";
+
+impl Accept {
+    /// That of an object, if it has one.
+    fn of(object: &Object) -> Option<Self> {
+        let node = object.document.root.at_path("/metadata")?.get("annotations")?.get(ACCEPT)?;
+        // What is no text is kept as nothing: it accepts nothing, and that is said.
+        let text = node.text().unwrap_or_default().to_owned();
+        Some(Self { object: object.label(), text, place: object.document.place(node) })
+    }
 }
 
 /// What the answer rests on.
@@ -89,6 +118,11 @@ fn document(path: &std::path::Path) -> Result<Document, InputError> {
 
 /// Reads the sources of the intent.
 pub fn sources(args: &IntentPaths, findings: &mut Vec<Finding>) -> anyhow::Result<Sources> {
+    sources_with(args, findings, &mut Collector::default())
+}
+
+/// Reads the sources of the intent, and hands MAS's config to the checklist.
+fn sources_with(args: &IntentPaths, findings: &mut Vec<Finding>, checklist: &mut Collector) -> anyhow::Result<Sources> {
     anyhow::ensure!(
         args.guide.is_some() || !args.mas_config.is_empty() || args.matrix.is_some(),
         "nothing says what should be: give --guide FILE, --mas-config FILE or --matrix FILE"
@@ -106,6 +140,7 @@ pub fn sources(args: &IntentPaths, findings: &mut Vec<Finding>) -> anyhow::Resul
         }
         let (config, found) = mas_config::read(&all).context("MAS's config cannot be used")?;
         findings.extend(found);
+        checklist.mas_config(&all);
         sources.mas_config = Some(config);
     }
     if let Some(path) = &args.matrix {
@@ -125,17 +160,27 @@ pub struct Cluster {
     pub policies: PolicySet,
     /// What was wrong with any of it.
     pub findings: Vec<Finding>,
+    /// `portreeve.io/accept` of the objects.
+    pub accepts: Vec<Accept>,
     /// What was read.
     pub coverage: Coverage,
 }
 
 /// Reads manifests.
 pub fn cluster(paths: &[PathBuf]) -> anyhow::Result<Cluster> {
+    cluster_with(paths, &mut Collector::default())
+}
+
+/// Reads manifests, and hands the configs in them to the checklist.
+fn cluster_with(paths: &[PathBuf], checklist: &mut Collector) -> anyhow::Result<Cluster> {
+    let mut accepts = Vec::new();
     let mut world = WorldBuilder::default();
     let mut policies = PolicyBuilder::default();
     let loaded = super::world(paths, &mut |object| {
         world.add(&object);
         policies.add(&object);
+        checklist.add(&object);
+        accepts.extend(Accept::of(&object));
     })?;
     let (world, mut findings) = world.finish();
     let (policies, found) = policies.finish();
@@ -154,17 +199,19 @@ pub fn cluster(paths: &[PathBuf]) -> anyhow::Result<Cluster> {
             .chain(world.not_covered.iter().map(|n| format!("{}: {}: {}", n.place, n.object, n.why)))
             .collect(),
     };
-    Ok(Cluster { world, policies, findings, coverage })
+    Ok(Cluster { world, policies, findings, accepts, coverage })
 }
 
 /// Reads everything and resolves it.
-pub fn read(intent: &IntentPaths, manifests: &[PathBuf]) -> anyhow::Result<Inputs> {
+pub fn read(paths: &IntentPaths, manifests: &[PathBuf]) -> anyhow::Result<Inputs> {
     let mut findings = Vec::new();
-    let sources = sources(intent, &mut findings)?;
+    let mut checklist = Collector::default();
+    let sources = sources_with(paths, &mut findings, &mut checklist)?;
     let named = sources.matrix.as_ref().map(|matrix| (matrix.name.name.clone(), matrix.name.namespace.clone()));
     let intent = derive(&sources);
     findings.extend(intent.findings.iter().cloned());
-    let cluster = if manifests.is_empty() { None } else { Some(cluster(manifests)?) };
+    let public_host = sources.values.as_ref().and_then(|values| values.ingress_host.known().cloned());
+    let cluster = if manifests.is_empty() { None } else { Some(cluster_with(manifests, &mut checklist)?) };
     let resolution = resolve(&intent, cluster.as_ref().map(|cluster| &cluster.world));
     let (matrix, namespace) = named.unwrap_or_else(|| ("mas".to_owned(), String::new()));
     let namespace = match &resolution.subject {
@@ -181,9 +228,12 @@ pub fn read(intent: &IntentPaths, manifests: &[PathBuf]) -> anyhow::Result<Input
         world: None,
         policies: PolicySet::default(),
         findings,
+        checklist: checklist.finish(public_host.as_deref()),
+        accepts: Vec::new(),
         coverage: Coverage::default(),
     };
     if let Some(cluster) = cluster {
+        inputs.accepts = cluster.accepts;
         inputs.findings.extend(cluster.findings);
         inputs.world = Some(cluster.world);
         inputs.policies = cluster.policies;

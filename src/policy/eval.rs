@@ -166,6 +166,32 @@ impl<'w> Engine<'w> {
         Admitted { traffic, by_family }
     }
 
+    /// What one rule alone says between a pod that its policy selects and another end, in each family that both have:
+    /// the ports that it admits for certain, and those that it may admit. The two may overlap; a pair without a verdict has no family.
+    pub fn rule_traffic(
+        &self,
+        policy: &'w Policy,
+        rule: &'w Rule,
+        direction: Direction,
+        own: End,
+        peer: End,
+    ) -> Vec<(Family, PortSet, PortSet)> {
+        let (from, to) = match direction {
+            Direction::Egress => (own, peer),
+            Direction::Ingress => (peer, own),
+        };
+        let Ok(pair) = self.pair(from, to) else { return Vec::new() };
+        let says = |family: &Family| {
+            let scene = match direction {
+                Direction::Egress => pair.egress(*family),
+                Direction::Ingress => pair.ingress(*family),
+            };
+            let (allowed, unknown) = self.rule_ports(rule, policy, &scene);
+            (*family, allowed, unknown)
+        };
+        pair.families.iter().map(says).collect()
+    }
+
     fn pair(&self, from: End, to: End) -> Result<Pair<'w>, String> {
         let resolve = |end| {
             self.parties.resolve(end).map_err(|no| match no {

@@ -1,10 +1,18 @@
 //! Mistakes that have a name of their own: more useful to read than "denied".
+//!
+//! Those of an edge's policies explain a denial; [`all`] looks at every policy.
+
+mod dead;
+mod ports;
+mod redundant;
+mod shapes;
+mod witness;
 
 use std::collections::BTreeSet;
 
 use super::view::View;
 use super::wider::rule_ports;
-use crate::judge::{Code, Declared, Finding};
+use crate::judge::{Code, Declared, Finding, Severity};
 use crate::matrix::{Exchange, Peer, PeerKind, ResolvedEdge};
 use crate::policy::{
     Answer, Direction, End, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, Ports, Rule,
@@ -12,6 +20,54 @@ use crate::policy::{
 use crate::source::Place;
 use crate::world::labels::{NAMESPACE_NAME, Selector};
 use crate::world::{Phase, Pod, PodId};
+
+pub(super) use self::shapes::selector_for_address;
+
+/// What is wrong with the policies themselves, as far as `found` does not blame the same rule or peer already: one mistake is told once, by its most telling name.
+pub(super) fn all(view: &View<'_>, found: &[Finding]) -> Vec<Finding> {
+    let blamed: BTreeSet<&Place> = found.iter().filter_map(|finding| finding.place.as_ref()).collect();
+    let mut lints = dead::rules(view);
+    lints.extend(shapes::shapes(view));
+    lints.extend(ports::ports(view));
+    let rules = view.policies.policies.iter().flat_map(witness::rules);
+    let mut wrong_rules: BTreeSet<Place> = BTreeSet::new();
+    for rule in rules {
+        let places = places(rule);
+        if places.iter().any(|place| blamed.contains(place)) {
+            wrong_rules.extend(places.into_iter().cloned());
+        }
+    }
+    lints.extend(redundant::redundant(view, &wrong_rules));
+    // An error or warning about a rule says enough; a note beside it would only repeat it.
+    lints.retain(|lint| {
+        lint.code.severity() > Severity::Note || lint.place.as_ref().is_none_or(|place| !wrong_rules.contains(place))
+    });
+    lints.extend(dead::policies(view));
+    lints
+}
+
+/// Every place in a rule at which a finding may point.
+fn places(rule: &Rule) -> Vec<&Place> {
+    let peers = match &rule.peers {
+        Peers::Any => &[],
+        Peers::Listed(peers) => peers.as_slice(),
+    };
+    let ports = match &rule.ports {
+        Ports::All => &[],
+        Ports::Listed(ports) => ports.as_slice(),
+    };
+    let inner = peers.iter().map(|peer| &peer.place).chain(ports.iter().map(|port| &port.place));
+    std::iter::once(&rule.place).chain(inner).collect()
+}
+
+/// The policies that select a pod at one end of an edge.
+fn relevant<'v>(view: &View<'v>) -> Vec<&'v Policy> {
+    let edges = view.intended.edges.iter();
+    let ends = edges.flat_map(|edge| edge.from.iter().chain(&edge.to)).flat_map(known_pods);
+    let pods: BTreeSet<PodId> = ends.chain(&view.subject.pods).copied().collect();
+    let selects = |policy: &&Policy| pods.iter().any(|id| policy.selects(view.world.pod(*id)));
+    view.policies.policies.iter().filter(selects).collect()
+}
 
 /// A rule at one end that names the Service port of the right peer instead of its pod port.
 pub(super) fn service_port(view: &View<'_>, edge: &ResolvedEdge, direction: Direction) -> Option<Finding> {
@@ -212,3 +268,6 @@ pub(super) fn host_network(view: &View<'_>, edge: &ResolvedEdge) -> Option<Findi
             .on(&edge.edge.name),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,8 @@ use ipnet::IpNet;
 
 use super::addresses::{Addresses, borders};
 use crate::judge::Declared;
-use crate::matrix::{Peer, PeerKind};
-use crate::policy::{Answer, Direction, End, Engine, Family, PeerMatch, Peers};
+use crate::matrix::{Expect, Peer, PeerKind};
+use crate::policy::{Answer, Direction, End, Engine, Exemption, Family, PeerMatch, Peers};
 use crate::world::{Phase, PodId, Protocol, Service, World};
 
 /// One end with everything it stands for.
@@ -47,6 +47,50 @@ impl Pair {
         let said = || self.answer.as_ref().map(Answer::sentence).unwrap_or_default();
         self.note.as_ref().map_or_else(said, |note| format!("{}: {note}", self.declared.as_str()))
     }
+}
+
+impl Pair {
+    /// What decides, in a few words: where all is as intended the rules are enough, else the reason without the verdict's word.
+    pub(crate) fn decided(&self, expect: Expect) -> String {
+        match (&self.answer, &self.note, self.declared) {
+            (Some(answer), None, Declared::Allowed) => admitted(answer),
+            (Some(answer), None, Declared::Denied) if expect == Expect::Deny => refused(answer),
+            _ => {
+                let because = self.because();
+                let verdict = format!("{}: ", self.declared.as_str());
+                because.strip_prefix(&verdict).map_or(because.clone(), str::to_owned)
+            }
+        }
+    }
+}
+
+/// `by matrix/portreeve-mas egress[2]; postgres/matrix-db ingress[0]`.
+fn admitted(answer: &Answer) -> String {
+    let rules: Vec<String> = [&answer.egress, &answer.ingress]
+        .iter()
+        .filter_map(|side| side.decided_by.as_ref())
+        .map(|rule| format!("{} {}[{}]", rule.policy.name, rule.direction, rule.index))
+        .collect();
+    if !rules.is_empty() {
+        return format!("by {}", rules.join("; "));
+    }
+    let exempt = [(&answer.egress, &answer.from), (&answer.ingress, &answer.to)];
+    let apart = exempt.iter().find_map(|(side, end)| side.exempt.filter(|e| *e != Exemption::NoPod).map(|e| (e, end)));
+    match apart {
+        Some((exempt, end)) => format!("{end} {}", exempt.as_str()),
+        None => "nothing isolates either end".to_owned(),
+    }
+}
+
+/// `no rule of matrix/portreeve-mas ingress admits it`.
+fn refused(answer: &Answer) -> String {
+    let sides = [(Direction::Egress, &answer.egress), (Direction::Ingress, &answer.ingress)];
+    let denying = sides.iter().find(|(_, side)| side.declared == Declared::Denied);
+    let Some((direction, side)) = denying else { return String::new() };
+    let policies: Vec<String> = side.isolated_by.iter().take(2).map(|policy| policy.name.to_string()).collect();
+    let more = side.isolated_by.len().saturating_sub(policies.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("no {direction} rule of {}{more}", policies.join(", "))
 }
 
 /// Asks pairs.

@@ -1,5 +1,7 @@
 //! From the guide's world under its rendered policy, which is proven clean, one thing is broken a row.
 
+mod lints;
+
 use proptest::prelude::*;
 
 use super::fixture::{any_pod, blocks, edge, guide, guide_files, load, name, pods, rendered};
@@ -241,12 +243,22 @@ fn what_no_edge_needs() {
     for narrow in [
         "ingress: [{from: [{podSelector: {matchLabels: {app.kubernetes.io/component: synapse}}}], ports: [{port: http}]}]",
         "ingress: []",
-        "policyTypes: [Egress]\n  egress: [{to: [{ipBlock: {cidr: 203.0.113.10/32}}], ports: [{port: 443}]}]",
         // A selector of MAS's own pods: there is one of them, and it may always talk to itself.
         "ingress: [{from: [{podSelector: {matchLabels: {app.kubernetes.io/component: mas}}}]}]",
     ] {
         added("extra.yaml", &surplus(narrow), &[]);
     }
+}
+
+#[test]
+fn what_another_rule_admits_too() {
+    let audit = added(
+        "extra.yaml",
+        &surplus("policyTypes: [Egress]\n  egress: [{to: [{ipBlock: {cidr: 203.0.113.10/32}}], ports: [{port: 443}]}]"),
+        &["RedundantRule NetworkPolicy/matrix/extra @extra.yaml {to"],
+    );
+    let by = "egress[0] admits nothing beyond what egress[0] of matrix/portreeve-mas (policy.yaml:";
+    assert!(audit.findings[0].message.starts_with(by), "{}", audit.findings[0].message);
 }
 
 #[test]
