@@ -47,6 +47,7 @@ mod tests;
 pub use answer::{Admitted, Answer, Exemption, NearestMiss, PolicyRef, RuleRef, SideAnswer, Traffic};
 pub use cidr::Family;
 pub use eval::Engine;
+pub use explain::{Considered, ConsideredPolicy, ConsideredRule, Explanation, Fits, PassedOver};
 pub use lower::PolicyBuilder;
 pub use model::{
     Direction, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PolicyPort, PolicySet, PortMatch, Ports, Rule,

@@ -1,5 +1,9 @@
 //! Which rule came closest, and what kept it from admitting.
 
+mod considered;
+
+pub use considered::{Considered, ConsideredPolicy, ConsideredRule, Explanation, Fits, PassedOver};
+
 use super::answer::{NearestMiss, PolicyRef, RuleRef};
 use super::eval::Engine;
 use super::fit::{Scene, named};
