@@ -5,6 +5,7 @@ mod args;
 mod audit;
 #[cfg(target_os = "linux")]
 mod demo;
+mod diff;
 mod explain;
 mod formats;
 mod matrix;
@@ -54,7 +55,8 @@ struct Done {
         Start here:\n  portreeve demo                                          see it work, no cluster needed\n  \
         portreeve matrix --guide values.yaml                    which connections does MAS need?\n  \
         portreeve audit --guide values.yaml --manifests dump/   do my policies allow exactly these?\n  \
-        portreeve explain a/deploy/x b/svc/y 443 --manifests dump/   why does this not connect?"
+        portreeve explain a/deploy/x b/svc/y 443 --manifests dump/   why does this not connect?\n  \
+        portreeve diff before/ after/ --world dump/             what does my change open or close?"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -71,6 +73,8 @@ enum Command {
     Audit(audit::Args),
     /// Say why a connection is allowed or not: every rule that was looked at, the nearest miss, the smallest fix
     Explain(explain::Args),
+    /// Say which new connections open and close between two sets of policies, and which policy does it
+    Diff(diff::Args),
     /// Check assertions ("nothing outside matrix reaches postgres") against the policies of a folder
     Verify(verify::Args),
     /// Make one real conversation per connection from where this runs, and say why one fails
@@ -96,6 +100,7 @@ pub fn run() -> ExitCode {
         Command::Render(args) => render::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Verify(args) => verify::run(&args),
         #[cfg(target_os = "linux")]
         Command::Probe(args) => probe::run(args),

@@ -2,7 +2,7 @@
 
 mod attempt;
 pub mod audit;
-
+pub mod diff;
 pub mod explain;
 mod findings;
 mod join;

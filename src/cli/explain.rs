@@ -3,6 +3,8 @@
 mod json;
 mod text;
 
+pub(super) use self::json::ports;
+
 use super::args::{self, IntentArgs, WorldArgs};
 use super::output::{self, Format, Style};
 use super::{Done, Exit};

@@ -19,7 +19,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-pub(crate) use addresses::Addresses;
+pub(crate) use addresses::{Addresses, borders};
 pub(crate) use reach::{Pair, Reach, Side, virtual_addresses};
 
 use self::view::View;

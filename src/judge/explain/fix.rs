@@ -90,7 +90,7 @@ pub(super) fn open(
         let (Declared::Denied, End::Pod(own)) = (side.declared, own) else { continue };
         let change = Change { context, own, other, direction, port, protocol };
         let rules = change.rules().ok_or_else(|| change.cannot())?;
-        set = with(&set, &change.policy("portreeve-trial", &rules))?;
+        set = with(&set, &change.policy(&format!("portreeve-trial-{direction}"), &rules))?;
         let nearest = side.nearest.as_ref().map(|miss| &miss.rule.policy);
         fixes.push(change.fix(nearest.into_iter().chain(&side.isolated_by), &rules));
     }
@@ -239,7 +239,6 @@ impl<'e> Change<'_, 'e> {
             Direction::Ingress => ("Ingress", "ingress"),
             Direction::Egress => ("Egress", "egress"),
         };
-        let name = format!("{name}-{key}");
         json!({
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
