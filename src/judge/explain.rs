@@ -6,6 +6,7 @@
 //! ```
 
 mod fix;
+mod names;
 mod open;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,11 +15,12 @@ pub use fix::{Fix, Way};
 pub use open::Open;
 
 use self::fix::Context;
+use self::names::{Name, Rows, Wholes};
 use super::Declared;
-use super::audit::{Listed, Pair, Reach, Side, each_pair, nothing_asked, virtual_addresses};
+use super::audit::{Addresses, Listed, Pair, Reach, Side, each_pair, nothing_asked, virtual_addresses};
 use super::verify::ends::{Ends, Target};
 use super::verify::{Assertion, Expectation};
-use crate::matrix::{Expect, Party, PortText, Resolution, ResolvedEdge, Subject};
+use crate::matrix::{Expect, Party, PeerKind, PortText, Resolution, ResolvedEdge, Subject};
 use crate::policy::render::RenderName;
 use crate::policy::{Direction, End, Engine, Explanation, PolicyRef};
 use crate::source::Place;
@@ -183,11 +185,13 @@ pub fn question(question: &Question, sources: Sources<'_>) -> Result<Explained, 
     let (from, to) = (ends.sources(&assertion), ends.targets(&assertion));
     bounded(&from, to.iter().map(|target| &target.side), world)?;
     let mut groups = Groups::new(protocol);
+    groups.wholes.add(&question.from, from.iter());
+    groups.wholes.add(&question.to, to.iter().map(|target| &target.side));
     for Target { side: target, port } in to.iter() {
         for source in from.iter() {
             for (source, target) in cut(source, target, &reach) {
                 reach.each(&source, &target, *port, protocol, &mut |pair| {
-                    groups.add(pair, named(&source), named(&target), *port);
+                    groups.add(pair, &source, &target, *port);
                 });
             }
         }
@@ -195,7 +199,7 @@ pub fn question(question: &Question, sources: Sources<'_>) -> Result<Explained, 
     let mut notes = aliases(question, world);
     notes.extend(port_of_a_service(&to, &port.port, protocol, service, world));
     let services = service.map(|service| through(service, &port.port, protocol, &to)).into_iter().flatten().collect();
-    Ok(groups.explained(&Context { sources, edge: None }, services, notes))
+    Ok(groups.explained(&Context { sources, edge: None, asked: Some(question) }, services, notes))
 }
 
 /// Explains an edge of the intent.
@@ -214,13 +218,21 @@ pub fn edge(edge: &ResolvedEdge, sources: Sources<'_>) -> Explained {
             });
             through.pod_ports.insert(port);
         }
-        groups.add(pair, None, None, port);
+        let pods = Side::Pods(Vec::new());
+        // A wide range was asked at one address of it; hosts with several addresses are pairs of their own.
+        let range = match &to.kind {
+            PeerKind::Blocks { nets, except, .. } if to.by_default || nets.len() == 1 => {
+                Some(Side::Range(Addresses::of(nets, except)))
+            }
+            _ => None,
+        };
+        groups.add(pair, &pods, range.as_ref().unwrap_or(&pods), port);
     });
     let mut notes = Vec::new();
     if groups.found.is_empty() {
         notes.push(nothing_asked(edge).to_owned());
     }
-    let context = Context { sources, edge: Some(edge) };
+    let context = Context { sources, edge: Some(edge), asked: None };
     let mut explained = groups.explained(&context, services.into_values().collect(), notes);
     let verdicts: BTreeSet<Declared> = explained.groups.iter().map(|group| group.declared).collect();
     // As in an audit, the pair that fits the expectation least is the edge's verdict.
@@ -307,14 +319,6 @@ fn cut(from: &Side, to: &Side, reach: &Reach<'_>) -> Vec<(Side, Side)> {
     }
 }
 
-/// What a range is called; a pod has its own name.
-fn named(side: &Side) -> Option<String> {
-    match side {
-        Side::Range(range) => Some(range.describe()),
-        Side::Pods(_) | Side::Unknown(_) => None,
-    }
-}
-
 /// Says so when an address is a Service's or a pod's.
 fn aliases(question: &Question, world: &World) -> Vec<String> {
     let one = |party: &Party| {
@@ -385,7 +389,8 @@ fn through(service: &Service, port: &PortRef, protocol: Protocol, to: &[Target])
 /// Pairs by equal answers.
 struct Groups {
     protocol: Protocol,
-    found: Vec<(Key, Group, Option<(End, End)>)>,
+    found: Vec<(Key, Group, Rows, Option<(End, End)>)>,
+    wholes: Wholes,
 }
 
 /// What makes two answers equal: the same policies and rules at both ends.
@@ -407,34 +412,35 @@ struct SideKey {
 
 impl Groups {
     fn new(protocol: Protocol) -> Self {
-        Self { protocol, found: Vec::new() }
+        Self { protocol, found: Vec::new(), wholes: Wholes::default() }
     }
 
-    fn add(&mut self, pair: Pair, from: Option<String>, to: Option<String>, port: u16) {
+    fn add(&mut self, pair: Pair, from: &Side, to: &Side, port: u16) {
         let key = key(&pair, port);
-        let (own_from, own_to) = match &pair.answer {
-            Some(answer) => (answer.from.clone(), answer.to.clone()),
-            None => ("not known".to_owned(), "not known".to_owned()),
-        };
-        let name = PairName { from: from.unwrap_or(own_from), to: to.unwrap_or(own_to), pod_port: port };
-        if let Some((_, group, _)) = self.found.iter_mut().find(|(other, ..)| *other == key) {
-            group.pairs.push(name);
-            return;
+        let unknown = || "not known".to_owned();
+        let ends = pair.answer.as_ref().map(|answer| (answer.from.clone(), answer.to.clone()));
+        let (own_from, own_to) = ends.unwrap_or_else(|| (unknown(), unknown()));
+        let (from, to) = (Name::of(from, own_from), Name::of(to, own_to));
+        if let Some((_, _, rows, _)) = self.found.iter_mut().find(|(other, ..)| *other == key) {
+            return rows.add(from, to, port);
         }
-        let group = Group { declared: pair.declared, pairs: vec![name], first: None, because: pair.because() };
-        self.found.push((key, group, pair.ends));
+        let mut rows = Rows::default();
+        rows.add(from, to, port);
+        let group = Group { declared: pair.declared, pairs: Vec::new(), first: None, because: pair.because() };
+        self.found.push((key, group, rows, pair.ends));
     }
 
     fn explained(mut self, context: &Context<'_>, services: Vec<Through>, mut notes: Vec<String>) -> Explained {
         // A stable sort: what needs attention first, else the order of the sources.
-        self.found.sort_by_key(|(_, group, _)| match group.declared {
+        self.found.sort_by_key(|(_, group, ..)| match group.declared {
             Declared::Denied => 0,
             Declared::Unknown => 1,
             Declared::Allowed => 2,
         });
         let wanted = context.edge.is_none_or(|edge| edge.edge.expect == Expect::Allow);
         let mut fixes: Vec<Fix> = Vec::new();
-        for (key, group, ends) in &mut self.found {
+        for (key, group, rows, ends) in &mut self.found {
+            group.pairs = std::mem::take(rows).named(&self.wholes);
             let Some((from, to)) = *ends else { continue };
             group.first = Some(context.sources.engine.explain_all(from, to, key.port, self.protocol));
             let found = match (group.declared, wanted) {
@@ -449,7 +455,7 @@ impl Groups {
         }
         dedup(&mut fixes);
         dedup(&mut notes);
-        let groups: Vec<Group> = self.found.into_iter().map(|(_, group, _)| group).collect();
+        let groups: Vec<Group> = self.found.into_iter().map(|(_, group, ..)| group).collect();
         let verdict = Overall::over(groups.iter().map(|group| group.declared));
         Explained { verdict, services, groups, open: Vec::new(), fixes, notes }
     }

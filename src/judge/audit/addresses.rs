@@ -47,6 +47,11 @@ impl Addresses {
         self.0.is_empty()
     }
 
+    /// Whether the first address of any interval is such a one; all of an interval is of one family.
+    pub(crate) fn any(&self, of: fn(&IpAddr) -> bool) -> bool {
+        self.0.iter().any(|(from, _)| of(from))
+    }
+
     /// What is in either.
     pub(crate) fn union(&self, other: &Self) -> Self {
         Self::build(self.0.iter().chain(&other.0).copied().collect())

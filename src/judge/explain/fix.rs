@@ -6,10 +6,10 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::Sources;
+use super::{Question, Sources};
 use crate::judge::Declared;
 use crate::matrix::resolve::selector_of;
-use crate::matrix::{Edge, Exchange, Expect, Peer, PeerKind, ResolvedEdge, Subject};
+use crate::matrix::{Edge, Exchange, Expect, Party, Peer, PeerKind, ResolvedEdge, Subject};
 use crate::policy::render;
 use crate::policy::{Direction, End, Engine, Explanation, Policy, PolicyBuilder, PolicyRef, PolicySet, RuleRef};
 use crate::source::{emit, yaml};
@@ -70,6 +70,8 @@ pub(super) struct Context<'e> {
     pub(super) sources: Sources<'e>,
     /// The edge that is explained, if one is.
     pub(super) edge: Option<&'e ResolvedEdge>,
+    /// Else the question.
+    pub(super) asked: Option<&'e Question>,
 }
 
 /// Rules at the ends that deny a pair. `Err` says why there is none.
@@ -208,7 +210,12 @@ impl<'e> Change<'_, 'e> {
             (!nets.is_empty()).then_some(PeerKind::Blocks { nets, except: Vec::new(), host: None })
         };
         match self.other {
-            End::Address(address) => blocks(vec![address]),
+            End::Address(address) => match self.other_party() {
+                // One address of it stands for the whole range.
+                Some(Party::Block(net)) => Some(PeerKind::Blocks { nets: vec![*net], except: Vec::new(), host: None }),
+                Some(Party::World) => None,
+                _ => blocks(vec![address]),
+            },
             End::Pod(id) => {
                 let pod = world.pod(id);
                 if pod.host_network {
@@ -222,7 +229,17 @@ impl<'e> Change<'_, 'e> {
         }
     }
 
+    fn other_party(&self) -> Option<&'e Party> {
+        self.context.asked.map(|asked| match self.direction {
+            Direction::Egress => &asked.to,
+            Direction::Ingress => &asked.from,
+        })
+    }
+
     fn cannot(&self) -> String {
+        if self.other_party() == Some(&Party::World) {
+            return "no fix is proposed that opens the whole world: ask for an address or a CIDR".to_owned();
+        }
         let other = match self.other {
             End::Pod(id) => self.context.sources.world().pod(id).name.to_string(),
             End::Address(address) => address.to_string(),

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Explained, Overall, PairName, Question, Sources, Through, TooMany, aliases, assertion, bounded, cut, named,
-};
+use super::names::{Name, Rows, Wholes};
+use super::{Explained, Overall, PairName, Question, Sources, Through, TooMany, aliases, assertion, bounded, cut};
 use crate::judge::Declared;
 use crate::judge::audit::{Reach, Side};
 use crate::judge::verify::Assertion;
@@ -35,14 +34,17 @@ pub(super) fn ports(
     reach: &Reach<'_>,
     sources: Sources<'_>,
 ) -> Result<Explained, TooMany> {
-    let (engine, world) = (sources.engine, sources.world());
+    let world = sources.world();
     let to = service.map_or_else(|| question.to.clone(), |service| Party::Service(service.name.clone()));
     let assertions = asked(question, &to, service);
     let mut ends = Ends::new(world, reach, sources.subject());
     // The destination as a source: its pods, whatever the port.
     let (from, to) = (ends.sources(&assertions[0]), ends.sources(&assertions[1]));
     bounded(&from, to.iter(), world)?;
-    let mut open: Vec<Open> = Vec::new();
+    let mut wholes = Wholes::default();
+    wholes.add(&question.from, from.iter());
+    wholes.add(&question.to, to.iter());
+    let mut open: Vec<(Open, Rows)> = Vec::new();
     let mut notes = aliases(question, world);
     for (from, to) in from.iter().flat_map(|from| to.iter().map(move |to| (from, to))) {
         for (from, to) in cut(from, to, reach) {
@@ -61,6 +63,7 @@ pub(super) fn ports(
     }
     notes.dedup();
     let services = assertions[2..].iter().filter_map(|assertion| through(service?, assertion, &mut ends)).collect();
+    let open: Vec<Open> = open.into_iter().map(|(open, rows)| Open { pairs: rows.named(&wholes), ..open }).collect();
     let verdict = Overall::over(open.iter().map(|open| {
         let all = &open.traffic;
         match (all.allowed.is_empty(), all.unknown.is_empty()) {
@@ -69,7 +72,6 @@ pub(super) fn ports(
             (true, true) => Declared::Denied,
         }
     }));
-    debug_assert_eq!(engine.world().pods.len(), world.pods.len());
     Ok(Explained { verdict, services, groups: Vec::new(), open, fixes: Vec::new(), notes })
 }
 
@@ -100,32 +102,35 @@ fn ends_of(side: &Side, reach: &Reach<'_>) -> Result<Vec<End>, String> {
     }
 }
 
-fn add(open: &mut Vec<Open>, from: (End, &Side), to: (End, &Side), sources: Sources<'_>) {
+fn add(open: &mut Vec<(Open, Rows)>, from: (End, &Side), to: (End, &Side), sources: Sources<'_>) {
     let world = sources.world();
     let name = |(end, side): (End, &Side)| match end {
-        End::Pod(id) => world.pod(id).name.to_string(),
-        End::Address(address) => named(side).unwrap_or_else(|| address.to_string()),
+        End::Pod(id) => Name::Text(world.pod(id).name.to_string()),
+        End::Address(address) => Name::of(side, address.to_string()),
     };
     let admitted = sources.engine.admitted(from.0, to.0);
     let isolators = |end: End, direction: Direction| match end {
         End::Pod(id) => isolators(world, id, direction, sources),
         End::Address(_) => Vec::new(),
     };
-    let pair = PairName { from: name(from), to: name(to), pod_port: 0 };
     let new = Open {
-        pairs: vec![pair.clone()],
+        pairs: Vec::new(),
         traffic: admitted.traffic,
         by_family: admitted.by_family,
         egress: isolators(from.0, Direction::Egress),
         ingress: isolators(to.0, Direction::Ingress),
     };
-    let same = |other: &&mut Open| {
+    let same = |(other, _): &&mut (Open, Rows)| {
         (&other.traffic, &other.by_family, &other.egress, &other.ingress)
             == (&new.traffic, &new.by_family, &new.egress, &new.ingress)
     };
     match open.iter_mut().find(same) {
-        Some(other) => other.pairs.push(pair),
-        None => open.push(new),
+        Some((_, rows)) => rows.add(name(from), name(to), 0),
+        None => {
+            let mut rows = Rows::default();
+            rows.add(name(from), name(to), 0);
+            open.push((new, rows));
+        }
     }
 }
 
