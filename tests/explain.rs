@@ -115,7 +115,8 @@ fn the_fix_of_a_pair_is_a_manifest_that_opens_it_and_no_other() {
     let fix = fix.to_str().unwrap();
     let (after, _) = expect(0, &[&what[..], &["--manifests", fix]].concat());
     assert!(after.starts_with("allowed"), "{after}");
-    let other = ["explain", "postgres/matrix-db-1", "mail/svc/smtp", "25/tcp", "--manifests", CLUSTER, "--manifests", fix];
+    let other =
+        ["explain", "postgres/matrix-db-1", "mail/svc/smtp", "25/tcp", "--manifests", CLUSTER, "--manifests", fix];
     let (other, _) = expect(0, &other);
     assert!(!other.starts_with("allowed"), "{other}");
 }
@@ -178,7 +179,8 @@ fn an_edge_exits_1_when_it_is_not_as_expected() {
     let folder = tempfile::tempdir().unwrap();
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(POLICY)).unwrap();
     let open = folder.path().join("open.yaml");
-    fs::write(&open, text.split("  egress:\n").next().unwrap().replace("  ingress:\n", "  ingress:\n  - {}\n")).unwrap();
+    fs::write(&open, text.split("  egress:\n").next().unwrap().replace("  ingress:\n", "  ingress:\n  - {}\n"))
+        .unwrap();
     let open = open.to_str().unwrap();
     let args = ["explain", "stranger-to-mas", "--matrix", MATRIX, "--manifests", CLUSTER, "--manifests", open];
     let (out, _) = expect(1, &args);

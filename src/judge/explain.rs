@@ -197,6 +197,9 @@ pub fn question(question: &Question, sources: Sources<'_>) -> Result<Explained, 
         }
     }
     let mut notes = aliases(question, world);
+    if groups.found.is_empty() {
+        notes.push("there is no pair of two different ends to ask about".to_owned());
+    }
     notes.extend(port_of_a_service(&to, &port.port, protocol, service, world));
     let services = service.map(|service| through(service, &port.port, protocol, &to)).into_iter().flatten().collect();
     Ok(groups.explained(&Context { sources, edge: None, asked: Some(question) }, services, notes))

@@ -304,7 +304,7 @@ impl<'e> Change<'_, 'e> {
         let selected = self.neighbours().filter(|(_, pod)| matches_all(&subject.selector, &pod.labels));
         let isolates = selected.filter(|(_, pod)| !isolated(pod)).map(|(_, pod)| pod.name.to_string()).collect();
         let labels: Vec<String> = subject.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        Way::Apply { pods: format!("pods {} of {}", labels.join(","), subject.namespace), isolates }
+        Way::Apply { pods: format!("pods {} of {}", labels.join(", "), subject.namespace), isolates }
     }
 
     /// The live pods of the namespace that policies reach.

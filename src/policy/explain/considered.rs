@@ -186,11 +186,11 @@ fn wanted_peer(engine: &Engine<'_>, peer: &PolicyPeer, policy: &Policy, scene: &
         };
     };
     if namespace_miss(engine, namespaces, policy, pod).is_empty() {
-        return format!("other pods: wants {pods}");
+        return format!("other pods: wants {}", spaced(pods));
     }
     match namespaces {
         NamespaceMatch::Own => format!("other namespace: wants {}", policy.name.namespace),
-        NamespaceMatch::Selected(selector) => format!("other namespace: wants {selector}"),
+        NamespaceMatch::Selected(selector) => format!("other namespace: wants {}", spaced(selector)),
     }
 }
 
@@ -212,17 +212,22 @@ fn peer_text(peer: &PolicyPeer, policy: &Policy) -> String {
         PeerMatch::Block { net, except } if except.is_empty() => net.to_string(),
         PeerMatch::Block { net, except } => format!("{net} but {} ranges", except.len()),
         PeerMatch::Pods { namespaces, pods } => {
-            let pods = if pods.is_everything() { "pods".to_owned() } else { format!("pods {pods}") };
+            let pods = if pods.is_everything() { "pods".to_owned() } else { format!("pods {}", spaced(pods)) };
             match namespaces {
                 NamespaceMatch::Own => format!("{pods} of {}", policy.name.namespace),
                 NamespaceMatch::Selected(selector) if selector.is_everything() => format!("{pods} of any namespace"),
                 NamespaceMatch::Selected(selector) => match selector.match_labels.get(NAMESPACE_NAME) {
                     Some(name) if *selector == Selector::namespace(name) => format!("{pods} of {name}"),
-                    _ => format!("{pods} of namespaces {selector}"),
+                    _ => format!("{pods} of namespaces {}", spaced(selector)),
                 },
             }
         }
     }
+}
+
+/// A selector whose text may be broken between two lines.
+fn spaced(selector: &Selector) -> String {
+    selector.to_string().replace(',', ", ")
 }
 
 fn port_list(ports: &Ports) -> String {
