@@ -148,7 +148,7 @@ fn what_is_not_known_is_said_so_and_fails() {
     assert!(
         got.iter()
             .any(|row| row
-                == "a/web-1+a/web-2 → b/db: mayOpen TCP all ports mayOpen UDP all ports mayOpen SCTP all ports"),
+                == "a/web-1+a/web-2+any address → b/db: mayOpen TCP all ports mayOpen UDP all ports mayOpen SCTP all ports"),
         "{got:#?}"
     );
     assert_eq!(json["changes"][0]["because"][0]["object"], "CiliumNetworkPolicy/b/x");

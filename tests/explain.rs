@@ -87,7 +87,7 @@ fn a_removed_rule_is_named_and_its_fix_makes_the_audit_clean() {
     let (_, fix) = out.split_once("smallest fix:").unwrap();
     let yaml: Vec<&str> = fix.lines().skip_while(|line| *line != "    egress:").map(|line| &line[4..]).collect();
     let (key, rules) = yaml.split_first().expect("the fix has YAML");
-    let rules: String = rules.iter().map(|line| format!("  {line}\n")).collect();
+    let rules = format!("  {}\n", rules.join("\n  "));
     let text = fs::read_to_string(&policy).unwrap();
     let list = format!("\n  {key}\n");
     assert_eq!(text.matches(&list).count(), 1, "{list:?}");

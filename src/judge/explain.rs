@@ -191,7 +191,7 @@ pub fn question(question: &Question, sources: Sources<'_>) -> Result<Explained, 
         for source in from.iter() {
             for (source, target) in cut(source, target, &reach) {
                 reach.each(&source, &target, *port, protocol, &mut |pair| {
-                    groups.add(pair, &source, &target, *port);
+                    groups.add(&pair, &source, &target, *port);
                 });
             }
         }
@@ -229,7 +229,7 @@ pub fn edge(edge: &ResolvedEdge, sources: Sources<'_>) -> Explained {
             }
             _ => None,
         };
-        groups.add(pair, &pods, range.as_ref().unwrap_or(&pods), port);
+        groups.add(&pair, &pods, range.as_ref().unwrap_or(&pods), port);
     });
     let mut notes = Vec::new();
     if groups.found.is_empty() {
@@ -392,9 +392,12 @@ fn through(service: &Service, port: &PortRef, protocol: Protocol, to: &[Target])
 /// Pairs by equal answers.
 struct Groups {
     protocol: Protocol,
-    found: Vec<(Key, Group, Rows, Option<(End, End)>)>,
+    found: Vec<Found>,
     wholes: Wholes,
 }
+
+/// A group, its pairs before they are named, and the ends of the first of them.
+type Found = (Key, Group, Rows, Option<(End, End)>);
 
 /// What makes two answers equal: the same policies and rules at both ends.
 #[derive(PartialEq, Eq)]
@@ -418,8 +421,8 @@ impl Groups {
         Self { protocol, found: Vec::new(), wholes: Wholes::default() }
     }
 
-    fn add(&mut self, pair: Pair, from: &Side, to: &Side, port: u16) {
-        let key = key(&pair, port);
+    fn add(&mut self, pair: &Pair, from: &Side, to: &Side, port: u16) {
+        let key = key(pair, port);
         let unknown = || "not known".to_owned();
         let ends = pair.answer.as_ref().map(|answer| (answer.from.clone(), answer.to.clone()));
         let (own_from, own_to) = ends.unwrap_or_else(|| (unknown(), unknown()));

@@ -246,10 +246,14 @@ fn without_places(policy: &Policy) -> Policy {
     for rule in policy.ingress.iter_mut().chain(&mut policy.egress).flatten() {
         rule.place = nowhere.clone();
         if let Peers::Listed(peers) = &mut rule.peers {
-            peers.iter_mut().for_each(|peer| peer.place = nowhere.clone());
+            for peer in peers {
+                peer.place = nowhere.clone();
+            }
         }
         if let Ports::Listed(ports) = &mut rule.ports {
-            ports.iter_mut().for_each(|port| port.place = nowhere.clone());
+            for port in ports {
+                port.place = nowhere.clone();
+            }
         }
     }
     policy

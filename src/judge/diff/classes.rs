@@ -67,8 +67,9 @@ struct Key {
     ports: Vec<(String, Protocol, u16)>,
     /// Between which borders of ranges its addresses lie.
     pieces: Vec<(bool, usize)>,
-    /// The node, for pods in its network.
-    host: Option<Option<String>>,
+    host_network: bool,
+    /// Of pods in its network.
+    node: Option<String>,
     template: bool,
     on_node: bool,
 }
@@ -105,6 +106,8 @@ fn name(pod: &Pod) -> String {
 }
 
 type OnlyHere = BTreeSet<String>;
+/// Namespace, kind and name of a workload.
+type Owner = (String, WorkloadKind, String);
 
 /// Pods of both sides by name, the others by workload.
 fn matched(left: &World, right: &World) -> (Vec<(PodId, PodId)>, OnlyHere, OnlyHere) {
@@ -117,7 +120,7 @@ fn matched(left: &World, right: &World) -> (Vec<(PodId, PodId)>, OnlyHere, OnlyH
     let alone = |own: &BTreeMap<_, PodId>, other: &BTreeMap<_, PodId>| -> Vec<PodId> {
         own.iter().filter(|(key, _)| !other.contains_key(*key)).map(|(_, id)| *id).collect()
     };
-    let mut by_workload: BTreeMap<(String, WorkloadKind, String), (Vec<PodId>, Vec<PodId>)> = BTreeMap::new();
+    let mut by_workload: BTreeMap<Owner, (Vec<PodId>, Vec<PodId>)> = BTreeMap::new();
     let (mut only_left, mut only_right) = (BTreeSet::new(), BTreeSet::new());
     let of =
         |pod: &Pod| pod.workload.as_ref().map(|owner| (pod.name.namespace.clone(), owner.kind, owner.name.clone()));
@@ -134,7 +137,7 @@ fn matched(left: &World, right: &World) -> (Vec<(PodId, PodId)>, OnlyHere, OnlyH
         }
     }
     // A scaled workload has more pods on one side: its others, by whatever name, are what they are compared with.
-    let all_of = |world: &World, owner: &(String, WorkloadKind, String)| -> Vec<PodId> {
+    let all_of = |world: &World, owner: &Owner| -> Vec<PodId> {
         let same = |pod: &Pod| pod.phase == Phase::Live && of(pod).as_ref() == Some(owner);
         world.pods().filter(|(_, pod)| same(pod)).map(|(id, _)| id).collect()
     };
@@ -185,7 +188,8 @@ impl Telling {
             labels: asked.map(|(key, value)| (key.clone(), value.clone())).collect(),
             ports: pod.ports.iter().filter_map(named).collect(),
             pieces: pod.addresses.iter().map(piece).collect(),
-            host: pod.host_network.then(|| pod.node.clone()),
+            host_network: pod.host_network,
+            node: pod.node.clone().filter(|_| pod.host_network),
             template: pod.template,
             on_node: pod.node.is_some(),
         }

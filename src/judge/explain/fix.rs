@@ -297,12 +297,13 @@ impl<'e> Change<'_, 'e> {
     fn apply(&self) -> Way {
         let subject = self.subject();
         let engine = self.context.sources.engine;
-        let isolated = |pod: &Pod| {
+        let already = |pod: &Pod| {
             let mut policies = engine.policies().in_namespace(&pod.name.namespace);
             policies.any(|policy| policy.selects(pod) && policy.rules(self.direction).is_some())
         };
         let selected = self.neighbours().filter(|(_, pod)| matches_all(&subject.selector, &pod.labels));
-        let isolates = selected.filter(|(_, pod)| !isolated(pod)).map(|(_, pod)| pod.name.to_string()).collect();
+        let isolates =
+            selected.filter(|(_, neighbour)| !already(neighbour)).map(|(_, pod)| pod.name.to_string()).collect();
         let labels: Vec<String> = subject.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
         Way::Apply { pods: format!("pods {} of {}", labels.join(", "), subject.namespace), isolates }
     }

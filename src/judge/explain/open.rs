@@ -9,7 +9,7 @@ use crate::judge::audit::{Reach, Side};
 use crate::judge::verify::Assertion;
 use crate::judge::verify::ends::Ends;
 use crate::matrix::Party;
-use crate::policy::{Direction, End, Family, PolicyRef, PortSet, Traffic};
+use crate::policy::{Direction, End, Family, PolicyRef, Traffic};
 use crate::world::{PortRef, Protocol, Service, World};
 
 /// Pairs between which the same is admitted.
@@ -124,14 +124,13 @@ fn add(open: &mut Vec<(Open, Rows)>, from: (End, &Side), to: (End, &Side), sourc
         (&other.traffic, &other.by_family, &other.egress, &other.ingress)
             == (&new.traffic, &new.by_family, &new.egress, &new.ingress)
     };
-    match open.iter_mut().find(same) {
-        Some((_, rows)) => rows.add(name(from), name(to), 0),
-        None => {
-            let mut rows = Rows::default();
-            rows.add(name(from), name(to), 0);
-            open.push((new, rows));
-        }
+    let (from, to) = (name(from), name(to));
+    if let Some((_, rows)) = open.iter_mut().find(same) {
+        return rows.add(from, to, 0);
     }
+    let mut rows = Rows::default();
+    rows.add(from, to, 0);
+    open.push((new, rows));
 }
 
 fn isolators(world: &World, id: crate::world::PodId, direction: Direction, sources: Sources<'_>) -> Vec<PolicyRef> {
@@ -144,9 +143,10 @@ fn isolators(world: &World, id: crate::world::PodId, direction: Direction, sourc
 impl Open {
     /// The traffic for people: what is allowed, and what is not known.
     pub fn describe(traffic: &Traffic) -> String {
-        let known = match traffic.allowed == PortSet::none() {
-            true => "nothing allowed".to_owned(),
-            false => format!("allowed {}", traffic.allowed),
+        let known = if traffic.allowed.is_empty() {
+            "nothing allowed".to_owned()
+        } else {
+            format!("allowed {}", traffic.allowed)
         };
         if traffic.unknown.is_empty() { known } else { format!("{known}; not known {}", traffic.unknown) }
     }
