@@ -5,6 +5,8 @@ mod args;
 mod audit;
 #[cfg(target_os = "linux")]
 mod demo;
+mod diff;
+mod explain;
 mod formats;
 mod matrix;
 mod output;
@@ -52,7 +54,9 @@ struct Done {
     after_help = "Exit codes: 0 nothing wrong; 1 findings, differences, failed assertions or violated edges; 2 wrong usage or input.\n\n\
         Start here:\n  portreeve demo                                          see it work, no cluster needed\n  \
         portreeve matrix --guide values.yaml                    which connections does MAS need?\n  \
-        portreeve audit --guide values.yaml --manifests dump/   do my policies allow exactly these?"
+        portreeve audit --guide values.yaml --manifests dump/   do my policies allow exactly these?\n  \
+        portreeve explain a/deploy/x b/svc/y 443 --manifests dump/   why does this not connect?\n  \
+        portreeve diff before/ after/ --world dump/             what does my change open or close?"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -67,6 +71,10 @@ enum Command {
     Render(render::Args),
     /// Compare the policies of a folder with the connections that MAS needs
     Audit(audit::Args),
+    /// Say why a connection is allowed or not: every rule that was looked at, the nearest miss, the smallest fix
+    Explain(explain::Args),
+    /// Say which new connections open and close between two sets of policies, and which policy does it
+    Diff(diff::Args),
     /// Check assertions ("nothing outside matrix reaches postgres") against the policies of a folder
     Verify(verify::Args),
     /// Make one real conversation per connection from where this runs, and say why one fails
@@ -91,6 +99,8 @@ pub fn run() -> ExitCode {
         Command::Matrix(args) => matrix::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Verify(args) => verify::run(&args),
         #[cfg(target_os = "linux")]
         Command::Probe(args) => probe::run(&args),

@@ -2,6 +2,8 @@
 
 mod attempt;
 pub mod audit;
+pub mod diff;
+pub mod explain;
 mod findings;
 mod join;
 mod reason;

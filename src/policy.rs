@@ -55,6 +55,7 @@ pub use answer::{Admitted, Answer, Exemption, NearestMiss, PolicyKind, PolicyRef
 pub use cidr::Family;
 pub use dialect::Dialect;
 pub use eval::Engine;
+pub use explain::{Considered, ConsideredPolicy, ConsideredRule, Explanation, Fits, PassedOver};
 pub use lower::PolicyBuilder;
 pub use model::{
     Direction, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PolicyPort, PolicySet, PortMatch, Ports, Rule,

@@ -19,7 +19,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-pub(crate) use addresses::Addresses;
+pub(crate) use addresses::{Addresses, borders};
 pub(crate) use reach::{Pair, Reach, Side, virtual_addresses};
 
 use self::view::View;
@@ -78,7 +78,7 @@ pub fn audit(
     let subject = intended.subject.as_ref().unwrap_or(&nobody);
     let view = View { intended, subject, name, world, policies, engine };
     let reach = Reach::new(world, engine);
-    let listed = Listed::of(&view);
+    let listed = Listed::of(intended);
     let mut found: Vec<Finding> = Vec::new();
     let mut edges: Vec<EdgeReport> = Vec::new();
     let mut decided: Vec<String> = Vec::new();
@@ -106,16 +106,16 @@ pub fn audit(
 }
 
 /// What allow edges name: `any-pod` and `world` in a forbidden edge mean everybody else.
-struct Listed {
+pub(super) struct Listed {
     pairs: HashSet<(PodId, PodId, u16, Protocol)>,
     sources: Vec<(Addresses, u16, Protocol)>,
     targets: Vec<(Addresses, u16, Protocol)>,
 }
 
 impl Listed {
-    fn of(view: &View<'_>) -> Self {
+    pub(super) fn of(intended: &Resolution) -> Self {
         let mut listed = Self { pairs: HashSet::new(), sources: Vec::new(), targets: Vec::new() };
-        for edge in view.allowed() {
+        for edge in intended.edges.iter().filter(|edge| edge.edge.expect == Expect::Allow) {
             let protocol = edge.edge.protocol;
             for to in &edge.to {
                 for port in to.ports.iter().copied() {
@@ -195,6 +195,17 @@ impl Tally {
 /// Asks every pair of an edge.
 fn tally(view: &View<'_>, reach: &Reach<'_>, listed: &Listed, edge: &ResolvedEdge) -> Tally {
     let mut tally = Tally { expect: edge.edge.expect, worst: None, ours: None, theirs: None };
+    each_pair(reach, listed, edge, &mut |_, _, pair| tally.add(view, pair));
+    tally
+}
+
+/// Visits every pair of an edge with the peer and the pod port it goes to; of a forbidden edge those that no allow edge names.
+pub(super) fn each_pair(
+    reach: &Reach<'_>,
+    listed: &Listed,
+    edge: &ResolvedEdge,
+    visit: &mut dyn FnMut(&Peer, u16, Pair),
+) {
     let protocol = edge.edge.protocol;
     let forbidden = edge.edge.expect == Expect::Deny;
     let sources: Vec<Side> = edge.from.iter().flat_map(|peer| reach.sides(peer)).collect();
@@ -208,7 +219,7 @@ fn tally(view: &View<'_>, reach: &Reach<'_>, listed: &Listed, edge: &ResolvedEdg
                             _ => false,
                         };
                         if !(forbidden && named) {
-                            tally.add(view, pair);
+                            visit(to, port, pair);
                         }
                     };
                     if forbidden {
@@ -222,7 +233,6 @@ fn tally(view: &View<'_>, reach: &Reach<'_>, listed: &Listed, edge: &ResolvedEdg
             }
         }
     }
-    tally
 }
 
 /// One row of the table with what decides it in short, and the findings of its edge, the most telling first.
@@ -261,7 +271,7 @@ fn row(
     (report(edge, declared, because, needs, found.first().cloned()), decided)
 }
 
-fn nothing_asked(edge: &ResolvedEdge) -> &'static str {
+pub(super) fn nothing_asked(edge: &ResolvedEdge) -> &'static str {
     if edge.from.is_empty() {
         "no source says who opens it"
     } else if edge.to.is_empty() {

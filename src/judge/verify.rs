@@ -3,7 +3,7 @@
 //! `any-pod` is every pod that no other assertion names, with another expectation, for the same target and port: "nobody else may".
 //! `world` is the public address space, as clusters and their nodes live in private, link-local and CGNAT ranges; of it too, what other assertions name is left out.
 
-mod ends;
+pub(in crate::judge) mod ends;
 mod read;
 
 use std::collections::HashMap;

@@ -16,6 +16,7 @@ mod subject;
 use std::net::IpAddr;
 
 use self::map::Map;
+pub(crate) use self::map::selector_of;
 use super::{Edge, Expect, Intent, Party, Peer, PeerKind, Port, Resolution, ResolvedEdge, Subject};
 use crate::judge::{Code, Finding};
 use crate::world::{ObjectName, PodId, PortRef, Service, World};

@@ -58,7 +58,7 @@ enum Doubt {
 }
 
 /// Two ends, and the families in which they can meet.
-struct Pair<'w> {
+pub(super) struct Pair<'w> {
     from: Party<'w>,
     to: Party<'w>,
     families: Vec<Family>,
@@ -67,11 +67,11 @@ struct Pair<'w> {
 }
 
 impl<'w> Pair<'w> {
-    fn egress(&self, family: Family) -> Scene<'_, 'w> {
+    pub(super) fn egress(&self, family: Family) -> Scene<'_, 'w> {
         Scene { own: &self.from, peer: &self.to, direction: Direction::Egress, family }
     }
 
-    fn ingress(&self, family: Family) -> Scene<'_, 'w> {
+    pub(super) fn ingress(&self, family: Family) -> Scene<'_, 'w> {
         Scene { own: &self.to, peer: &self.from, direction: Direction::Ingress, family }
     }
 }
@@ -192,7 +192,7 @@ impl<'w> Engine<'w> {
         pair.families.iter().map(says).collect()
     }
 
-    fn pair(&self, from: End, to: End) -> Result<Pair<'w>, String> {
+    pub(super) fn pair(&self, from: End, to: End) -> Result<Pair<'w>, String> {
         let resolve = |end| {
             self.parties.resolve(end).map_err(|no| match no {
                 NoParty::Finished(pod) => format!("pod {} has finished, so it has no connections", pod.name),
@@ -390,7 +390,7 @@ impl<'w> Engine<'w> {
         (declared == Declared::Denied && perhaps_own_node).then_some(Missing::SameNode(pod))
     }
 
-    fn rule_fits(
+    pub(super) fn rule_fits(
         &self,
         rule: &'w Rule,
         policy: &'w Policy,

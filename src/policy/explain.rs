@@ -1,5 +1,9 @@
 //! Which rule came closest, and what kept it from admitting.
 
+mod considered;
+
+pub use considered::{Considered, ConsideredPolicy, ConsideredRule, Explanation, Fits, PassedOver};
+
 use super::answer::{NearestMiss, PolicyKind, PolicyRef, RuleRef};
 use super::dialect::Dialect;
 use super::eval::Engine;

@@ -143,9 +143,14 @@ pub fn network_policy(
 
 /// The rules that one edge needs at the subject, as a piece of YAML to paste under `spec`; `None` when nothing is known to write.
 pub fn fragment(subject: &Subject, edge: &ResolvedEdge, direction: Direction) -> Option<String> {
-    let rules = rules::rules(subject, &[edge], direction, &mut Vec::new());
-    let rules: Vec<Value> = rules.iter().map(|rule| rule.to_json(direction, &subject.namespace)).collect();
+    let rules = rules_of(subject, edge, direction);
     (!rules.is_empty()).then(|| emit::to_yaml(&json!({ direction.to_string(): rules })))
+}
+
+/// The same as values: items of `ingress` or `egress`.
+pub(crate) fn rules_of(subject: &Subject, edge: &ResolvedEdge, direction: Direction) -> Vec<Value> {
+    let rules = rules::rules(subject, &[edge], direction, &mut Vec::new());
+    rules.iter().map(|rule| rule.to_json(direction, &subject.namespace)).collect()
 }
 
 /// What the peers of one edge need at their own side, in the order of the peers.

@@ -1,6 +1,7 @@
 //! One small cluster that the tables ask about, and the reading of policies out of YAML.
 
 mod clusters;
+mod considered;
 mod oracle;
 mod reach;
 mod refusals;

@@ -47,6 +47,11 @@ impl Addresses {
         self.0.is_empty()
     }
 
+    /// Whether the first address of any interval is such a one; all of an interval is of one family.
+    pub(crate) fn any(&self, of: fn(&IpAddr) -> bool) -> bool {
+        self.0.iter().any(|(from, _)| of(from))
+    }
+
     /// What is in either.
     pub(crate) fn union(&self, other: &Self) -> Self {
         Self::build(self.0.iter().chain(&other.0).copied().collect())
@@ -70,11 +75,11 @@ impl Addresses {
         Self(left)
     }
 
-    /// One address of each piece into which the borders cut this set: whatever is decided by membership in ranges with these borders is the same within a piece.
+    /// The pieces into which the borders cut this set, each with an address of it: whatever is decided by membership in ranges with these borders is the same within a piece.
     ///
     /// Addresses in `avoid` are passed over where a piece has another (pods and nodes follow rules of their own).
-    pub(crate) fn samples(&self, borders: &BTreeSet<IpAddr>, avoid: &BTreeSet<IpAddr>) -> Vec<IpAddr> {
-        let mut samples = Vec::new();
+    pub(crate) fn pieces(&self, borders: &BTreeSet<IpAddr>, avoid: &BTreeSet<IpAddr>) -> Vec<(Self, IpAddr)> {
+        let mut pieces = Vec::new();
         for &(from, to) in &self.0 {
             let starts = std::iter::once(from)
                 .chain(borders.range((std::ops::Bound::Excluded(from), std::ops::Bound::Included(to))).copied());
@@ -88,10 +93,10 @@ impl Addresses {
                         None => break,
                     }
                 }
-                samples.push(sample);
+                pieces.push((Self(vec![(*start, end)]), sample));
             }
         }
-        samples
+        pieces
     }
 
     /// The first ranges as CIDRs where they are one, for a sentence; what does not fit is counted.
@@ -174,7 +179,7 @@ mod tests {
         let set = Addresses::of(&nets(&["10.0.0.0/29"]), &[]);
         let cut = borders(&nets(&["10.0.0.2/31", "10.0.0.0/8"]));
         let avoid = ["10.0.0.0".parse().unwrap(), "10.0.0.2".parse().unwrap(), "10.0.0.3".parse().unwrap()].into();
-        let samples: Vec<String> = set.samples(&cut, &avoid).iter().map(ToString::to_string).collect();
+        let samples: Vec<String> = set.pieces(&cut, &avoid).iter().map(|(_, sample)| sample.to_string()).collect();
         assert_eq!(samples, ["10.0.0.1", "10.0.0.3", "10.0.0.4"]);
     }
 
@@ -201,7 +206,7 @@ mod tests {
                 }
             }
             // Every piece has its sample, and only pieces have.
-            for sample in set.samples(&borders(a.iter().chain(&b)), &BTreeSet::new()) {
+            for (_, sample) in set.pieces(&borders(a.iter().chain(&b)), &BTreeSet::new()) {
                 prop_assert!(Addresses::single([sample]).minus(&set).is_empty());
             }
         }

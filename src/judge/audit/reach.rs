@@ -177,6 +177,16 @@ impl<'r> Reach<'r> {
 
     /// The addresses at which a range must be asked for one pod. A pod of one family has no way to the other.
     fn samples(&self, pod: PodId, range: &Addresses, direction: Direction) -> Vec<IpAddr> {
+        self.pieces(pod, range, direction).into_iter().map(|(_, sample)| sample).collect()
+    }
+
+    /// One address that stands for a range that no policy cuts.
+    pub(crate) fn sample(&self, range: &Addresses) -> Option<IpAddr> {
+        range.pieces(&BTreeSet::new(), &self.inside).first().map(|(_, sample)| *sample)
+    }
+
+    /// The pieces into which the policies of one pod cut a range, each with the address that stands for it.
+    pub(crate) fn pieces(&self, pod: PodId, range: &Addresses, direction: Direction) -> Vec<(Addresses, IpAddr)> {
         let pod = self.world.pod(pod);
         let policies = self.engine.policies().in_namespace(&pod.name.namespace).filter(|policy| policy.selects(pod));
         let rules = policies.flat_map(|policy| policy.rules(direction).unwrap_or_default());
@@ -188,10 +198,10 @@ impl<'r> Reach<'r> {
             PeerMatch::Block { net, except } => std::iter::once(net).chain(except).collect::<Vec<_>>(),
             PeerMatch::Pods { .. } => Vec::new(),
         });
-        let mut samples = range.samples(&borders(nets), &self.inside);
+        let mut pieces = range.pieces(&borders(nets), &self.inside);
         let own: BTreeSet<Family> = pod.addresses.iter().map(|address| Family::of(*address)).collect();
-        samples.retain(|address| own.is_empty() || own.contains(&Family::of(*address)));
-        samples
+        pieces.retain(|(_, address)| own.is_empty() || own.contains(&Family::of(*address)));
+        pieces
     }
 }
 

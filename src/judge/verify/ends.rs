@@ -17,17 +17,17 @@ use crate::world::{
 
 /// A destination on one pod port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) side: Side,
+pub(in crate::judge) struct Target {
+    pub(in crate::judge) side: Side,
     /// The pod port, after Service DNAT.
-    pub(super) port: u16,
+    pub(in crate::judge) port: u16,
 }
 
 /// A destination as an assertion writes it.
 type Wanted<'a> = (&'a Party, &'a PortRef, Protocol);
 
 /// Looks ends up.
-pub(super) struct Ends<'a, 'w> {
+pub(in crate::judge) struct Ends<'a, 'w> {
     world: &'w World,
     reach: &'w Reach<'w>,
     subject: Option<&'w Subject>,
@@ -41,7 +41,7 @@ pub(super) struct Ends<'a, 'w> {
 }
 
 impl<'a, 'w> Ends<'a, 'w> {
-    pub(super) fn new(world: &'w World, reach: &'w Reach<'w>, subject: Option<&'w Subject>) -> Self {
+    pub(in crate::judge) fn new(world: &'w World, reach: &'w Reach<'w>, subject: Option<&'w Subject>) -> Self {
         let live = || world.pods().filter(|(_, pod)| pod.phase == Phase::Live);
         let mut workloads: HashMap<_, Vec<PodId>> = HashMap::new();
         for (id, pod) in live() {
@@ -70,7 +70,7 @@ impl<'a, 'w> Ends<'a, 'w> {
     }
 
     /// Who opens the connections of an assertion.
-    pub(super) fn sources(&mut self, assertion: &'a Assertion) -> Rc<[Side]> {
+    pub(in crate::judge) fn sources(&mut self, assertion: &'a Assertion) -> Rc<[Side]> {
         if let Some(known) = self.sources.get(&assertion.from) {
             return Rc::clone(known);
         }
@@ -87,7 +87,7 @@ impl<'a, 'w> Ends<'a, 'w> {
     }
 
     /// Where the connections of an assertion arrive.
-    pub(super) fn targets(&mut self, assertion: &'a Assertion) -> Rc<[Target]> {
+    pub(in crate::judge) fn targets(&mut self, assertion: &'a Assertion) -> Rc<[Target]> {
         let wanted = (&assertion.to, &assertion.port, assertion.protocol);
         if let Some(known) = self.targets.get(&wanted) {
             return Rc::clone(known);

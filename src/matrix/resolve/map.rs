@@ -131,7 +131,7 @@ pub(super) fn stable_labels(pod: &Pod) -> Labels {
 }
 
 /// What selects a pod and its successors: the workload's selector, else the stable labels.
-pub(super) fn selector_of(pod: &Pod) -> Labels {
+pub(crate) fn selector_of(pod: &Pod) -> Labels {
     match &pod.workload {
         Some(workload) if !workload.selector.is_empty() => workload.selector.clone(),
         _ => stable_labels(pod),

@@ -63,7 +63,7 @@ pub(super) fn superfluous<'p>(
     let engine = Engine::new(&world, set);
     let cuts = borders(policies.iter().flat_map(|policy| witness::rules(policy)).flat_map(witness::blocks));
     let inside: BTreeSet<IpAddr> = world.pods.iter().flat_map(|pod| &pod.addresses).copied().collect();
-    let outside = Addresses::all().samples(&cuts, &inside).into_iter().map(End::Address);
+    let outside = Addresses::all().pieces(&cuts, &inside).into_iter().map(|(_, sample)| End::Address(sample));
     let ends: Vec<End> = world.pods().map(|(id, _)| End::Pod(id)).chain(outside).collect();
     let namespace = policies.first().map_or("", |policy| policy.name.namespace.as_str());
     let here: Vec<&Pod> = known.pods.iter().filter(|pod| pod.name.namespace == namespace).collect();

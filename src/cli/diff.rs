@@ -1,0 +1,221 @@
+//! `portreeve diff`: which new connections open and close between two sets of policies.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::explain::ports;
+use super::output::{self, Format, Style, WIDTH, wrap};
+use super::{Done, Exit};
+use crate::judge::diff::{Cause, Change, Difference, Row, What, diff};
+use crate::load::inputs::{self, Cluster};
+use crate::policy::Engine;
+
+/// Names that are listed at each end of a row; `-o json` has all.
+const NAMES: usize = 4;
+/// Rows that are printed.
+const ROWS: usize = 200;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Pods, Services, namespaces and nodes may be in A and B, or, where these hold policies only, in --world. \
+        Policies in --world count on both sides.\n\n\
+        The answer is about new connections: what happens to established ones is up to the network plugin.\n\n\
+        Exit codes: 0 nothing of what --fail-on names changes; 1 something does, or may (not known); 2 wrong usage or input."
+)]
+pub(super) struct Args {
+    /// Before: manifests, a file or a folder
+    #[arg(value_name = "A")]
+    left: PathBuf,
+    /// After
+    #[arg(value_name = "B")]
+    right: PathBuf,
+    /// Manifests that both sides share; may be given several times
+    #[arg(long, value_name = "PATH")]
+    world: Vec<PathBuf>,
+    /// What makes the command fail
+    #[arg(long, value_enum, default_value_t)]
+    fail_on: FailOn,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum FailOn {
+    /// A connection that opens, or may open
+    Open,
+    /// A connection that closes, or may close
+    Close,
+    /// Any difference
+    #[default]
+    Any,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
+    let read = |path: &PathBuf| {
+        let paths: Vec<PathBuf> = args.world.iter().chain([path]).cloned().collect();
+        inputs::cluster(&paths)
+    };
+    let (left, right) = (read(&args.left)?, read(&args.right)?);
+    let (before, after) = (Engine::new(&left.world, &left.policies), Engine::new(&right.world, &right.policies));
+    let found = diff(&before, &after);
+    anyhow::ensure!(
+        found.workloads > 0,
+        "A and B have no pod in common, so nothing can be compared: give the pods with --world PATH"
+    );
+    let failed = match args.fail_on {
+        FailOn::Open => found.count(Change::is_opening) > 0,
+        FailOn::Close => found.count(Change::is_closing) > 0,
+        FailOn::Any => !found.rows.is_empty(),
+    };
+    let text = match args.output {
+        Format::Text => text(&found, &left, &right, Style::detect()),
+        Format::Json => output::json(&json_of(&found, &left, &right))?,
+    };
+    Ok(Done { text, exit: Exit::findings_if(failed) })
+}
+
+fn text(found: &Difference, left: &Cluster, right: &Cluster, style: Style) -> String {
+    let mut out = String::new();
+    let (opens, closes, unknown) = counts(found);
+    if found.rows.is_empty() {
+        let _ = writeln!(out, "{}  A and B admit the same new connections", style.bold("same"));
+    } else {
+        let _ = writeln!(
+            out,
+            "{}  new connections: {} open, {} close, {} not known",
+            style.bold("differs"),
+            pairs(opens),
+            pairs(closes),
+            pairs(unknown)
+        );
+    }
+    for row in found.rows.iter().take(ROWS) {
+        line(&mut out, 2, &format!("{} → {}", names(&row.from), names(&row.to)));
+        line(&mut out, 4, &row.change.to_string());
+        for cause in &row.because {
+            line(&mut out, 4, &format!("by {cause}"));
+        }
+    }
+    if let Some(more) = found.rows.len().checked_sub(ROWS).filter(|more| *more > 0) {
+        line(&mut out, 2, &format!("and {more} more: -o json has all"));
+    }
+    for policy in unused(found) {
+        line(
+            &mut out,
+            2,
+            &format!("{} {} ({}): changes nothing for these pods", policy.name, policy.what.as_str(), policy.place),
+        );
+    }
+    for (side, only) in [("A", &found.only_left), ("B", &found.only_right)] {
+        if !only.is_empty() {
+            line(&mut out, 2, &format!("only in {side}, not compared: {}", names(only)));
+        }
+    }
+    for (side, cluster) in [("A", left), ("B", right)] {
+        for missing in &cluster.coverage.not_covered {
+            line(&mut out, 2, &format!("not covered in {side}: {missing}"));
+        }
+    }
+    let _ = writeln!(
+        out,
+        "{} policies differ; {} workloads compared ({} pods, {} and {} policies)",
+        found.policies.len(),
+        found.workloads,
+        right.coverage.pods,
+        left.coverage.policies,
+        right.coverage.policies
+    );
+    out
+}
+
+fn counts(found: &Difference) -> (usize, usize, usize) {
+    (
+        found.count(|change| !change.opens.is_empty()),
+        found.count(|change| !change.closes.is_empty()),
+        found.count(Change::is_unknown),
+    )
+}
+
+fn pairs(count: usize) -> String {
+    if count == 1 { "1 pair".to_owned() } else { format!("{count} pairs") }
+}
+
+fn names(all: &BTreeSet<String>) -> String {
+    let shown: Vec<&str> = all.iter().take(NAMES).map(String::as_str).collect();
+    match all.len().checked_sub(NAMES) {
+        Some(more) if more > 0 => format!("{} and {more} more", shown.join(", ")),
+        _ => shown.join(", "),
+    }
+}
+
+/// Policies that differ and are behind no row.
+fn unused(found: &Difference) -> impl Iterator<Item = &crate::judge::diff::PolicyChange> {
+    let used: BTreeSet<_> = found
+        .rows
+        .iter()
+        .flat_map(|row| &row.because)
+        .filter_map(|cause| match cause {
+            Cause::Policy { policy, .. } => Some(policy.clone()),
+            Cause::Moved { .. } | Cause::NotEvaluated { .. } => None,
+        })
+        .collect();
+    found.policies.iter().filter(move |policy| !used.contains(policy))
+}
+
+fn line(out: &mut String, indent: usize, text: &str) {
+    for (index, row) in wrap(text, WIDTH - indent - 2).iter().enumerate() {
+        let margin = if index == 0 { indent } else { indent + 2 };
+        let _ = writeln!(out, "{}", format!("{:margin$}{row}", "").trim_end());
+    }
+}
+
+fn json_of(found: &Difference, left: &Cluster, right: &Cluster) -> Value {
+    let (opens, closes, unknown) = counts(found);
+    let policies: Vec<Value> = found
+        .policies
+        .iter()
+        .map(|policy| json!({ "name": policy.name.to_string(), "change": policy.what.as_str(), "place": policy.place }))
+        .collect();
+    json!({
+        "differs": !found.rows.is_empty(),
+        "opens": opens,
+        "closes": closes,
+        "notKnown": unknown,
+        "changes": found.rows.iter().map(row).collect::<Vec<_>>(),
+        "policies": policies,
+        "onlyInA": found.only_left,
+        "onlyInB": found.only_right,
+        "coverage": { "a": left.coverage, "b": right.coverage },
+    })
+}
+
+fn row(row: &Row) -> Value {
+    let change = &row.change;
+    json!({
+        "from": row.from,
+        "to": row.to,
+        "families": change.families.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "opens": ports(&change.opens),
+        "closes": ports(&change.closes),
+        "mayOpen": ports(&change.may_open),
+        "mayClose": ports(&change.may_close),
+        "because": row.because.iter().map(cause).collect::<Vec<_>>(),
+    })
+}
+
+fn cause(cause: &Cause) -> Value {
+    match cause {
+        Cause::Policy { policy, direction } => json!({
+            "object": format!("NetworkPolicy/{}", policy.name),
+            "change": policy.what.as_str(),
+            "direction": direction.to_string(),
+            "place": policy.place,
+        }),
+        Cause::Moved { who } => json!({ "object": who, "change": What::Changed.as_str() }),
+        Cause::NotEvaluated { object, place } => json!({ "object": object, "change": "notEvaluated", "place": place }),
+    }
+}
