@@ -5,6 +5,7 @@ mod args;
 mod audit;
 #[cfg(target_os = "linux")]
 mod demo;
+mod doctor;
 mod formats;
 mod matrix;
 mod output;
@@ -69,6 +70,8 @@ enum Command {
     Audit(audit::Args),
     /// Check assertions ("nothing outside matrix reaches postgres") against the policies of a folder
     Verify(verify::Args),
+    /// Go through the guide phase by phase: what is done, what is wrong, what is unknown, what only a person can try
+    Doctor(doctor::Args),
     /// Make one real conversation per connection from where this runs, and say why one fails
     #[cfg(target_os = "linux")]
     Probe(probe::Args),
@@ -92,6 +95,7 @@ pub fn run() -> ExitCode {
         Command::Render(args) => render::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         #[cfg(target_os = "linux")]
         Command::Probe(args) => probe::run(args),
         #[cfg(target_os = "linux")]

@@ -13,7 +13,7 @@ use crate::matrix::{Intent, Resolution, resolve::resolve, traffic_matrix};
 use crate::policy::{PolicyBuilder, PolicySet};
 use crate::source::files::{self, MAX_CONFIG_BYTES};
 use crate::source::{Document, InputError, yaml};
-use crate::world::World;
+use crate::world::{Object, World};
 use crate::world::lower::WorldBuilder;
 
 /// Where the intent comes from; at least one must be given.
@@ -131,11 +131,17 @@ pub struct Cluster {
 
 /// Reads manifests.
 pub fn cluster(paths: &[PathBuf]) -> anyhow::Result<Cluster> {
+    cluster_with(paths, &mut |_| ())
+}
+
+/// Reads manifests, and shows each object to somebody else as well.
+pub fn cluster_with(paths: &[PathBuf], each: &mut dyn FnMut(&Object)) -> anyhow::Result<Cluster> {
     let mut world = WorldBuilder::default();
     let mut policies = PolicyBuilder::default();
     let loaded = super::world(paths, &mut |object| {
         world.add(&object);
         policies.add(&object);
+        each(&object);
     })?;
     let (world, mut findings) = world.finish();
     let (policies, found) = policies.finish();
@@ -161,10 +167,15 @@ pub fn cluster(paths: &[PathBuf]) -> anyhow::Result<Cluster> {
 pub fn read(intent: &IntentPaths, manifests: &[PathBuf]) -> anyhow::Result<Inputs> {
     let mut findings = Vec::new();
     let sources = sources(intent, &mut findings)?;
-    let named = sources.matrix.as_ref().map(|matrix| (matrix.name.name.clone(), matrix.name.namespace.clone()));
-    let intent = derive(&sources);
-    findings.extend(intent.findings.iter().cloned());
     let cluster = if manifests.is_empty() { None } else { Some(cluster(manifests)?) };
+    Ok(assemble(&sources, findings, cluster))
+}
+
+/// Derives and resolves what was read; `findings` are those of the reading.
+pub fn assemble(sources: &Sources, mut findings: Vec<Finding>, cluster: Option<Cluster>) -> Inputs {
+    let named = sources.matrix.as_ref().map(|matrix| (matrix.name.name.clone(), matrix.name.namespace.clone()));
+    let intent = derive(sources);
+    findings.extend(intent.findings.iter().cloned());
     let resolution = resolve(&intent, cluster.as_ref().map(|cluster| &cluster.world));
     let (matrix, namespace) = named.unwrap_or_else(|| ("mas".to_owned(), String::new()));
     let namespace = match &resolution.subject {
@@ -192,5 +203,5 @@ pub fn read(intent: &IntentPaths, manifests: &[PathBuf]) -> anyhow::Result<Input
     // Deriving repeats what reading found, and several edges may need the same missing thing.
     let mut seen = BTreeSet::new();
     inputs.findings.retain(|finding| seen.insert(finding.clone()));
-    Ok(inputs)
+    inputs
 }
