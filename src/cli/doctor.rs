@@ -20,11 +20,13 @@ use crate::policy::render::RenderName;
 use crate::source::Document;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "MAS's config is taken from --mas-config, or else from a ConfigMap or Secret among --manifests; Synapse's and Authelia's \
+#[command(
+    after_help = "MAS's config is taken from --mas-config, or else from a ConfigMap or Secret among --manifests; Synapse's and Authelia's \
     from there as well. Secrets are looked at and never printed: how long, which characters, whether both sides are the same.\n\n\
     Examples:\n  portreeve doctor --guide values.yaml --manifests dump/\n  \
     portreeve doctor --mas-config config.yaml --manifests dump/ --phase synapse --phase authelia\n  \
-    portreeve doctor --matrix matrix.yaml --manifests dump/ --network -o junit")]
+    portreeve doctor --matrix matrix.yaml --manifests dump/ --network -o junit"
+)]
 pub(super) struct Args {
     #[command(flatten)]
     intent: IntentArgs,
@@ -85,7 +87,7 @@ fn gather(intent: &IntentArgs, world: &WorldArgs) -> anyhow::Result<Gathered> {
         "nothing to look at: give --guide FILE, --mas-config FILE, --matrix FILE or --manifests PATH"
     );
     let mut findings = Vec::new();
-    let mut collector = Collector::default();
+    let mut collector = Collector::new(std::hash::RandomState::new());
     let cluster = if world.manifests.is_empty() {
         None
     } else {

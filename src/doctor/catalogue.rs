@@ -1,6 +1,8 @@
 //! The list of all checks, in the guide's order. docs/doctor.md has a line for each.
 
-use super::checks::{self, Answer, authelia, database, deployment, dns, policies, prerequisites, secrets, synapse, testing};
+use super::checks::{
+    self, Answer, authelia, database, deployment, dns, policies, prerequisites, secrets, synapse, testing,
+};
 use super::{Facts, Phase};
 
 /// One check.

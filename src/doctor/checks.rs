@@ -10,14 +10,14 @@ pub(super) mod secrets;
 pub(super) mod synapse;
 pub(super) mod testing;
 
-use super::facts::Facts;
-use super::tree::Said;
 use super::Outcome;
+use super::facts::Facts;
+use super::tree::{NO_URL, Said};
 use crate::judge::{Reason, State};
 
 /// What a check says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub(super) struct Answer {
     pub(super) outcome: Outcome,
     pub(super) evidence: String,
     pub(super) todo: String,
@@ -46,7 +46,7 @@ fn manual(evidence: impl Into<String>, todo: impl Into<String>) -> Answer {
 
 const GIVE_MANIFESTS: &str = "give --manifests (a folder, or the output of `kubectl get … -o yaml`)";
 const GIVE_MAS_CONFIG: &str = "give --mas-config FILE, or a ConfigMap that holds MAS's config.yaml among --manifests";
-const RUN_NETWORK: &str = "run again with --network from where MAS runs (its pod's network, or at least its namespace)";
+const RUN_NETWORK: &str = "run it with --network, in the network of MAS's pod or at least in its namespace";
 
 fn no_manifests() -> Answer {
     unknown("no manifests were given", GIVE_MANIFESTS)
@@ -59,6 +59,7 @@ fn no_mas_config() -> Answer {
 /// An answer out of a value that must be known.
 fn hidden(key: &str, said: &Said, todo: &str) -> Answer {
     match said {
+        Said::Hidden(why, place) if *why == NO_URL => fail(format!("{place}: `{key}` is {why}"), todo),
         Said::Hidden(why, place) => unknown(format!("{place}: `{key}` is {why}"), "give a file that holds the value"),
         Said::No | Said::Text(..) => unknown(format!("`{key}` is not given"), todo),
     }
@@ -82,7 +83,8 @@ fn probed(facts: &Facts, edge: &str) -> Option<Answer> {
             fail(said, fix.unwrap_or_else(|| format!("see `portreeve probe {edge}` and docs/reasons.md")))
         }
         Some(State::Unknown) | None => {
-            let todo = format!("see `portreeve probe {edge}`; give --manifests, so that a Ready pod proves the target up");
+            let todo =
+                format!("see `portreeve probe {edge}`; give --manifests, so that a Ready pod proves the target up");
             Answer { decisive: row.tier == 0, ..unknown(said, todo) }
         }
     })
@@ -112,4 +114,3 @@ fn tag(image: &str) -> Option<&str> {
     let last = image.rsplit('/').next()?;
     last.split('@').next()?.split_once(':').map(|(_, tag)| tag)
 }
-

@@ -92,7 +92,8 @@ impl Facts {
         let leads = |service: &&Service| {
             service.name.namespace == subject.namespace
                 && service.selector.as_ref().is_some_and(|selector| {
-                    !selector.is_empty() && subject.pods.iter().any(|pod| matches_all(selector, &world.pod(*pod).labels))
+                    !selector.is_empty()
+                        && subject.pods.iter().any(|pod| matches_all(selector, &world.pod(*pod).labels))
                 })
         };
         world.services.values().filter(leads).collect()

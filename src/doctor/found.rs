@@ -17,10 +17,10 @@ pub use objects::{IngressPath, MasPod, Pooler, ProbeFacts};
 pub use sql::SqlFacts;
 pub use synapse::SynapseFacts;
 
-pub use super::tree::{Given, Said};
+use super::Presence;
 use super::presence::{Flaw, base64};
 use super::tree::Layers;
-use super::Presence;
+pub use super::tree::{Given, Said};
 use crate::guide::{MasConfig, mas_config};
 use crate::judge::Finding;
 use crate::source::{Document, InputError, Node, Place, Value, yaml};
@@ -137,14 +137,19 @@ pub struct Found {
 }
 
 /// Takes objects as they pass by.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Collector {
-    /// The key under which secrets are compared; gone with the process.
+    /// The key under which secrets are compared: random, and gone with the process.
     seal: RandomState,
     found: Found,
 }
 
 impl Collector {
+    /// A collector that has seen nothing. The key must be new in each run.
+    pub fn new(seal: RandomState) -> Self {
+        Self { seal, found: Found::default() }
+    }
+
     /// Looks at one object.
     pub fn add(&mut self, object: &Object) {
         match (object.group(), object.kind.as_str()) {
@@ -167,7 +172,7 @@ impl Collector {
     fn config_map(&mut self, object: &Object) {
         let texts = entries(object, "data").filter_map(|(key, node)| Some((key.to_owned(), node.text()?.to_owned())));
         let texts: Vec<_> = texts.collect();
-        self.texts(object, texts);
+        self.texts(object, &texts);
     }
 
     fn secret(&mut self, object: &Object) {
@@ -191,7 +196,7 @@ impl Collector {
         let whole = ["tls.crt", "tls.key"].iter().all(|key| filled.iter().any(|filled| filled == key));
         let (namespace, name) = (object.namespace.clone(), object.name.clone());
         self.found.tls.push(TlsSecret { namespace, name, kind, whole, place: object.place() });
-        self.texts(object, texts);
+        self.texts(object, &texts);
     }
 
     fn keep(&mut self, object: &Object, key: &str, node: &Node, value: &Result<Option<String>, Flaw>) {
@@ -206,7 +211,7 @@ impl Collector {
     }
 
     /// Looks into the texts of one object. They end here.
-    fn texts(&mut self, object: &Object, texts: Vec<(String, String)>) {
+    fn texts(&mut self, object: &Object, texts: &[(String, String)]) {
         let label = object.label();
         let mut mas = Vec::new();
         for (key, text) in texts.iter().filter(|(_, text)| text.len() <= MOST_TEXT) {

@@ -86,7 +86,7 @@ impl Presence {
     /// Whether both are one and the same. `None` when one of them is no text.
     pub fn same_as(&self, other: &Self) -> Option<bool> {
         let readable = |presence: &Self| !matches!(presence.flaw, Some(Flaw::NotBase64 | Flaw::NotText));
-        (readable(self) && readable(other)).then(|| self.mark == other.mark && self.length == other.length)
+        (readable(self) && readable(other)).then_some(self.mark == other.mark && self.length == other.length)
     }
 }
 
@@ -110,8 +110,18 @@ fn shape(text: &str) -> Shape {
 
 /// Words that stand where a secret should.
 const PLACEHOLDERS: [&str; 12] = [
-    "changeme", "change-me", "change_me", "replaceme", "replace-me", "replace_me", "secret", "password", "todo", "example",
-    "generated", "placeholder",
+    "changeme",
+    "change-me",
+    "change_me",
+    "replaceme",
+    "replace-me",
+    "replace_me",
+    "secret",
+    "password",
+    "todo",
+    "example",
+    "generated",
+    "placeholder",
 ];
 
 fn flaw(text: &str) -> Option<Flaw> {
@@ -128,7 +138,8 @@ fn flaw(text: &str) -> Option<Flaw> {
     if bare.len() != text.len() && !bare.starts_with("-----BEGIN ") {
         return Some(Flaw::Whitespace);
     }
-    let twice = !is_hex(bare) && matches!(base64(bare).map(String::from_utf8), Some(Ok(inner)) if inner.trim_end().len() == 64 && is_hex(inner.trim_end()));
+    let twice = !is_hex(bare)
+        && matches!(base64(bare).map(String::from_utf8), Some(Ok(inner)) if inner.trim_end().len() == 64 && is_hex(inner.trim_end()));
     twice.then_some(Flaw::EncodedTwice)
 }
 

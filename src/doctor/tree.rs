@@ -3,7 +3,11 @@
 use std::hash::BuildHasher;
 
 use super::Presence;
+use crate::guide::Url;
 use crate::source::{Document, Node, Place, Value};
+
+/// Why a URL is not kept.
+pub(super) const NO_URL: &str = "no http or https URL";
 
 /// A value of a config that is no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -80,6 +84,17 @@ impl<'a> Layers<'a> {
         self.find(path).map_or(Said::No, |(document, node)| said(document, node))
     }
 
+    /// A URL without its user, password, query and fragment, as [`Url`] keeps it.
+    pub(super) fn url(&self, path: &str) -> Said {
+        match self.said(path) {
+            Said::Text(text, place) => match Url::parse(&text) {
+                Ok(url) => Said::Text(url.as_str().to_owned(), place),
+                Err(_) => Said::Hidden(NO_URL, place),
+            },
+            other => other,
+        }
+    }
+
     /// The texts of a list.
     pub(super) fn texts(&self, path: &str) -> Vec<Said> {
         self.items(path).iter().map(|item| item.said("")).collect()
@@ -112,9 +127,7 @@ impl<'a> Layers<'a> {
             };
         }
         match self.said(file) {
-            Said::Text(path, place) => {
-                Given::File(path.rsplit('/').next().unwrap_or_default().to_owned(), place)
-            }
+            Said::Text(path, place) => Given::File(path.rsplit('/').next().unwrap_or_default().to_owned(), place),
             Said::Hidden(why, place) => Given::Hidden(why, place),
             Said::No => Given::No,
         }

@@ -13,8 +13,8 @@ use crate::matrix::{Intent, Resolution, resolve::resolve, traffic_matrix};
 use crate::policy::{PolicyBuilder, PolicySet};
 use crate::source::files::{self, MAX_CONFIG_BYTES};
 use crate::source::{Document, InputError, yaml};
-use crate::world::{Object, World};
 use crate::world::lower::WorldBuilder;
+use crate::world::{Object, World};
 
 /// Where the intent comes from; at least one must be given.
 #[derive(Debug, Clone, Default)]

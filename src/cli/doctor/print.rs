@@ -96,7 +96,8 @@ pub(super) fn junit(items: &[Item], allow_unknown: bool) -> String {
         .iter()
         .map(|item| Case {
             name: format!("{}: {}", item.id, item.title),
-            failure: fails(item).then(|| format!("{}\ndo: {}\nguide: {}", item.evidence, item.todo, item.guide_section)),
+            failure: fails(item)
+                .then(|| format!("{}\ndo: {}\nguide: {}", item.evidence, item.todo, item.guide_section)),
         })
         .collect();
     formats::junit("portreeve doctor", &cases)

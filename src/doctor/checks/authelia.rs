@@ -5,6 +5,7 @@ use crate::doctor::facts::{Facts, at};
 use crate::doctor::found::{AutheliaClient, Given, ProviderFacts};
 use crate::doctor::tree::Said;
 use crate::doctor::{Flaw, Shape};
+use crate::guide::Setting;
 
 const GIVE_CONFIG: &str = "give the ConfigMap or Secret that holds Authelia's configuration.yml among --manifests";
 
@@ -27,6 +28,11 @@ fn is_ulid(text: &str) -> bool {
 }
 
 pub(in crate::doctor) fn provider_id(facts: &Facts) -> Answer {
+    if facts.mas.is_none()
+        && let Some(bad) = guide_id(facts)
+    {
+        return bad;
+    }
     let providers = match providers(facts) {
         Ok(providers) => providers,
         Err(answer) => return answer,
@@ -40,11 +46,25 @@ pub(in crate::doctor) fn provider_id(facts: &Facts) -> Answer {
                     "give it a ULID (26 characters, for example of `ulid`), and keep it: the redirect URI holds it",
                 );
             }
-            None if provider.id == Said::No => return fail(format!("{}the provider has no id", at(&provider.place)), "give it a ULID"),
+            None if provider.id == Said::No => {
+                return fail(format!("{}the provider has no id", at(&provider.place)), "give it a ULID");
+            }
             None => return hidden("upstream_oauth2.providers[].id", &provider.id, "give it"),
         }
     }
     pass(format!("{} providers, each with a ULID", providers.len()))
+}
+
+/// The guide's `id: authelia`, where no config of MAS shows what a chart makes of it.
+fn guide_id(facts: &Facts) -> Option<Answer> {
+    let (id, cite) = facts.values.as_ref()?.providers.iter().find_map(|provider| match &provider.id {
+        Setting::Known(id, cite) if !is_ulid(id) => Some((id, cite)),
+        _ => None,
+    })?;
+    Some(fail(
+        format!("{}{} is {id}, which is no ULID: MAS does not start with it", at(&cite.place), cite.key),
+        "give it a ULID, as upstream_oauth2.providers[].id of MAS's config must have",
+    ))
 }
 
 pub(in crate::doctor) fn issuer(facts: &Facts) -> Answer {
@@ -54,15 +74,25 @@ pub(in crate::doctor) fn issuer(facts: &Facts) -> Answer {
     };
     for provider in providers {
         let Some(issuer) = provider.issuer.text() else {
-            return hidden("upstream_oauth2.providers[].issuer", &provider.issuer, "give it, or discovery_mode: disabled with all endpoints");
+            return hidden(
+                "upstream_oauth2.providers[].issuer",
+                &provider.issuer,
+                "give it, or discovery_mode: disabled with all endpoints",
+            );
         };
         if !issuer.starts_with("https://") {
-            return fail(format!("{}the issuer is not https", at(&provider.place)), "use the provider's public https URL");
+            return fail(
+                format!("{}the issuer is not https", at(&provider.place)),
+                "use the provider's public https URL",
+            );
         }
         let authelia = !facts.found.authelia.is_empty();
         if authelia && issuer.ends_with('/') {
             return fail(
-                format!("{}the issuer ends with a slash; Authelia's own has none, and both must be equal byte for byte", at(&provider.place)),
+                format!(
+                    "{}the issuer ends with a slash; Authelia's own has none, and both must be equal byte for byte",
+                    at(&provider.place)
+                ),
                 "take the slash away",
             );
         }
@@ -93,10 +123,9 @@ fn pair(facts: &Facts) -> Result<(&ProviderFacts, &AutheliaClient), Answer> {
 pub(in crate::doctor) fn client(facts: &Facts) -> Answer {
     match pair(facts) {
         Err(answer) => answer,
-        Ok((_, client)) if client.public => fail(
-            format!("{}the client is public: MAS authenticates with a secret", at(&client.place)),
-            "public: false",
-        ),
+        Ok((_, client)) if client.public => {
+            fail(format!("{}the client is public: MAS authenticates with a secret", at(&client.place)), "public: false")
+        }
         Ok((_, client)) => pass(format!("{}Authelia knows MAS's client_id", at(&client.place))),
     }
 }
@@ -115,7 +144,10 @@ pub(in crate::doctor) fn redirect(facts: &Facts) -> Answer {
         return pass(format!("{}redirect_uris has {wanted}", at(&client.place)));
     }
     if client.redirect_uris.iter().any(|uri| matches!(uri, Said::Hidden(..))) {
-        return unknown(format!("{}an entry of redirect_uris is filled in later", at(&client.place)), format!("it must be {wanted}"));
+        return unknown(
+            format!("{}an entry of redirect_uris is filled in later", at(&client.place)),
+            format!("it must be {wanted}"),
+        );
     }
     fail(
         format!("{}redirect_uris has no {wanted} (the guide's /oauth2/callback is no path of MAS)", at(&client.place)),
@@ -129,7 +161,10 @@ pub(in crate::doctor) fn claims(facts: &Facts) -> Answer {
         Ok((provider, _)) if provider.fetch_userinfo => pass(format!("{}fetch_userinfo is true", at(&provider.place))),
         Ok((_, client)) if client.claims_policy => pass(format!("{}a claims_policy is set", at(&client.place))),
         Ok((provider, _)) => fail(
-            format!("{}neither fetch_userinfo nor a claims_policy: since 4.39 Authelia's ID token has no name and no email", at(&provider.place)),
+            format!(
+                "{}neither fetch_userinfo nor a claims_policy: since 4.39 Authelia's ID token has no name and no email",
+                at(&provider.place)
+            ),
             "set fetch_userinfo: true in MAS, or a claims_policy with preferred_username, email and name in Authelia",
         ),
     }
@@ -148,12 +183,18 @@ pub(in crate::doctor) fn scopes(facts: &Facts) -> Answer {
     }
     let Some(asked) = provider.scope.text() else {
         return match provider.scope {
-            Said::No => fail(format!("{}the provider has no scope", at(&provider.place)), "scope: \"openid profile email\""),
+            Said::No => {
+                fail(format!("{}the provider has no scope", at(&provider.place)), "scope: \"openid profile email\"")
+            }
             _ => hidden("upstream_oauth2.providers[].scope", &provider.scope, "give it"),
         };
     };
     let given = |scope: &str| {
-        if client.scopes.is_empty() { SCOPES.contains(&scope) } else { client.scopes.iter().any(|s| s.text() == Some(scope)) }
+        if client.scopes.is_empty() {
+            SCOPES.contains(&scope)
+        } else {
+            client.scopes.iter().any(|s| s.text() == Some(scope))
+        }
     };
     let missing: Vec<&str> = asked.split_whitespace().filter(|scope| !given(scope)).collect();
     if !asked.split_whitespace().any(|scope| scope == "openid") {
@@ -162,7 +203,10 @@ pub(in crate::doctor) fn scopes(facts: &Facts) -> Answer {
     if missing.is_empty() {
         return pass(format!("{}Authelia grants what MAS asks for", at(&client.place)));
     }
-    fail(format!("{}MAS asks for {}, which the client may not have", at(&client.place), missing.join(", ")), "add it to the client's scopes")
+    fail(
+        format!("{}MAS asks for {}, which the client may not have", at(&client.place), missing.join(", ")),
+        "add it to the client's scopes",
+    )
 }
 
 pub(in crate::doctor) fn hash(facts: &Facts) -> Answer {
@@ -175,12 +219,16 @@ pub(in crate::doctor) fn hash(facts: &Facts) -> Answer {
         Given::Here(presence, place) => match (presence.flaw, presence.shape) {
             (Some(Flaw::Placeholder), _) => fail(format!("{}the client's secret is a placeholder", at(place)), make),
             (Some(flaw), _) => fail(format!("{}the client's secret {}", at(place), flaw.words()), make),
-            (None, Shape::Hash) => pass(format!("{}the client's secret is a hash; that it fits MAS's is seen at the first login", at(place))),
+            (None, Shape::Hash) => pass(format!(
+                "{}the client's secret is a hash; that it fits MAS's is seen at the first login",
+                at(place)
+            )),
             (None, _) => fail(format!("{}the client's secret is not hashed", at(place)), make),
         },
-        Given::File(_, place) | Given::Hidden(_, place) => {
-            unknown(format!("{}the client's secret is filled in later", at(place)), "see that it is a hash of MAS's client_secret")
-        }
+        Given::File(_, place) | Given::Hidden(_, place) => unknown(
+            format!("{}the client's secret is filled in later", at(place)),
+            "see that it is a hash of MAS's client_secret",
+        ),
         Given::No => fail(format!("{}the client has no secret", at(&client.place)), make),
     }
 }
@@ -194,7 +242,9 @@ mod tests {
         for good in ["01HFVBY12TMNTYTBV8W921M5FA", "7ZZZZZZZZZZZZZZZZZZZZZZZZZ", "0000000000000000000SYNAPSE"] {
             assert!(is_ulid(good), "{good}");
         }
-        for bad in ["authelia", "", "01HFVBY12TMNTYTBV8W921M5F", "81HFVBY12TMNTYTBV8W921M5FA", "01HFVBY12TMNTYTBV8W921M5FU"] {
+        for bad in
+            ["authelia", "", "01HFVBY12TMNTYTBV8W921M5F", "81HFVBY12TMNTYTBV8W921M5FA", "01HFVBY12TMNTYTBV8W921M5FU"]
+        {
             assert!(!is_ulid(bad), "{bad}");
         }
     }

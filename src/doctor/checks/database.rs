@@ -11,13 +11,19 @@ const RIGHT_SQL: &str = "CREATE DATABASE mas OWNER mas (MAS's docs/setup/databas
 pub(in crate::doctor) fn named(facts: &Facts) -> Answer {
     let Some(mas) = &facts.mas else { return no_mas_config() };
     if !mas.facts.database {
-        return fail(format!("{}: there is no section `database`", mas.source), "add database.uri, or host, username, password_file and database");
+        return fail(
+            format!("{}: there is no section `database`", mas.source),
+            "add database.uri, or host, username, password_file and database",
+        );
     }
     match mas.config.as_ref().map(|config| config.database.server.known()) {
         Ok(Some(DatabaseServer::Host(host))) => pass(format!("the database is at {host}")),
         Ok(Some(DatabaseServer::Socket)) => pass("the database is at a Unix socket"),
         Ok(Some(DatabaseServer::Unsaid)) => unknown("database.uri names no host: PGHOST decides", "name the host"),
-        Ok(None) => unknown("where the database is is not known: the value is hidden or missing", "give a file that holds the value"),
+        Ok(None) => unknown(
+            "where the database is is not known: the value is hidden or missing",
+            "give a file that holds the value",
+        ),
         Err(_) => unknown("MAS's config cannot be read", "see mas-config"),
     }
 }
@@ -36,10 +42,15 @@ pub(in crate::doctor) fn uri(facts: &Facts) -> Answer {
     });
     match (&mas.database_password, reserved) {
         (Given::Hidden(_, place), Some(kept)) => fail(
-            format!("{place}: database.uri is filled in later, and {} {} has characters that a URI must encode", kept.object, kept.key),
+            format!(
+                "{place}: database.uri is filled in later, and {} {} has characters that a URI must encode",
+                kept.object, kept.key
+            ),
             "use host, username and password_file instead of uri, or a password of `openssl rand -hex 32`",
         ),
-        (Given::Hidden(why, place), None) => unknown(format!("{place}: the database's password is {why}"), "give a file that holds the value"),
+        (Given::Hidden(why, place), None) => {
+            unknown(format!("{place}: the database's password is {why}"), "give a file that holds the value")
+        }
         _ => pass("the database's address and password can be read"),
     }
 }
@@ -53,7 +64,10 @@ pub(in crate::doctor) fn collation(facts: &Facts) -> Answer {
     };
     if let Some(bad) = facts.found.sql.iter().find(|sql| sql.locale && !sql.template0) {
         return fail(
-            format!("{}: CREATE DATABASE sets LC_COLLATE without TEMPLATE template0: a cluster with another locale refuses it", bad.place),
+            format!(
+                "{}: CREATE DATABASE sets LC_COLLATE without TEMPLATE template0: a cluster with another locale refuses it",
+                bad.place
+            ),
             "add TEMPLATE template0, or leave the locale out",
         );
     }
@@ -72,7 +86,10 @@ pub(in crate::doctor) fn owner(facts: &Facts) -> Answer {
     };
     match facts.found.sql.iter().find(|sql| !sql.owned) {
         Some(bad) => fail(
-            format!("{}: the database gets no owner: GRANT ALL ON DATABASE lets nobody create tables since PostgreSQL 15", bad.place),
+            format!(
+                "{}: the database gets no owner: GRANT ALL ON DATABASE lets nobody create tables since PostgreSQL 15",
+                bad.place
+            ),
             RIGHT_SQL,
         ),
         None => pass(format!("{}: mas owns its database", first.place)),
@@ -90,7 +107,10 @@ pub(in crate::doctor) fn pooler(facts: &Facts) -> Answer {
     let name = host.split('.').next().unwrap_or(host);
     match facts.found.poolers.iter().find(|pooler| pooler.service == name) {
         Some(pooler) if pooler.by_transaction == Some(true) => fail(
-            format!("{}: {host} is a pooler that pools by transaction: MAS holds advisory locks and LISTENs", pooler.place),
+            format!(
+                "{}: {host} is a pooler that pools by transaction: MAS holds advisory locks and LISTENs",
+                pooler.place
+            ),
             "connect to the database itself, or pool by session",
         ),
         Some(pooler) => pass(format!("{}: {host} pools by session", pooler.place)),

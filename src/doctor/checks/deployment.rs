@@ -1,7 +1,9 @@
 //! MAS's config, workload, Service and listeners.
 
 use super::prerequisites::entrances;
-use super::{Answer, GIVE_MANIFESTS, GIVE_MAS_CONFIG, fail, hidden, no_manifests, no_mas_config, pass, unknown, version};
+use super::{
+    Answer, GIVE_MANIFESTS, GIVE_MAS_CONFIG, fail, hidden, no_manifests, no_mas_config, pass, unknown, version,
+};
 use crate::doctor::facts::{Facts, at};
 use crate::doctor::found::{ListenerFacts, MasFacts, MasPod};
 use crate::guide::Scheme;
@@ -36,7 +38,10 @@ pub(in crate::doctor) fn workload(facts: &Facts) -> Answer {
 pub(in crate::doctor) fn image(facts: &Facts) -> Answer {
     let Some(pod) = facts.found.pods.first() else { return unknown("no pod runs MAS's image", GIVE_MANIFESTS) };
     let Some(found) = pod.tag.as_deref().and_then(version) else {
-        return unknown(format!("{}: MAS's image has no version in its tag", pod.place), "pin a version: an upgrade migrates the database");
+        return unknown(
+            format!("{}: MAS's image has no version in its tag", pod.place),
+            "pin a version: an upgrade migrates the database",
+        );
     };
     let said = format!("{}: MAS {}.{}", pod.place, found.0, found.1);
     if found < MAS_MODERN {
@@ -59,7 +64,10 @@ pub(in crate::doctor) fn listener(facts: &Facts) -> Answer {
         return pass("MAS listens on [::]:8080, its default");
     }
     let Some(web) = web(mas) else {
-        return fail("no listener of MAS's config serves `human` or `oauth`", "add a listener with discovery, human, oauth, compat, graphql and assets");
+        return fail(
+            "no listener of MAS's config serves `human` or `oauth`",
+            "add a listener with discovery, human, oauth, compat, graphql and assets",
+        );
     };
     match (web.open.first(), web.loopback.first()) {
         (Some(port), _) => pass(format!("{}MAS listens on {port}", at(&web.place))),
@@ -67,7 +75,9 @@ pub(in crate::doctor) fn listener(facts: &Facts) -> Answer {
             format!("{}MAS listens on port {port} of localhost: no peer reaches it", at(&web.place)),
             "bind it to [::]:8080",
         ),
-        (None, None) => unknown(format!("{}where MAS listens is not known", at(&web.place)), "give the port in `binds`"),
+        (None, None) => {
+            unknown(format!("{}where MAS listens is not known", at(&web.place)), "give the port in `binds`")
+        }
     }
 }
 
@@ -102,11 +112,17 @@ pub(in crate::doctor) fn health(facts: &Facts) -> Answer {
         if pods.is_empty() {
             return unknown("no pod runs MAS's image", GIVE_MANIFESTS);
         }
-        return unknown("the kubelet asks MAS's container nothing over HTTP", "add a readinessProbe: GET /health on the port that serves `health`");
+        return unknown(
+            "the kubelet asks MAS's container nothing over HTTP",
+            "add a readinessProbe: GET /health on the port that serves `health`",
+        );
     };
     let Some(mas) = facts.mas_facts() else { return no_mas_config() };
     let Some(port) = number(pod, &probe.port) else {
-        return fail(format!("{}{} names port {}, which the container does not declare", at(&pod.place), probe.kind, probe.port), "declare the port, or give its number");
+        return fail(
+            format!("{}{} names port {}, which the container does not declare", at(&pod.place), probe.kind, probe.port),
+            "declare the port, or give its number",
+        );
     };
     let said = format!("{}{} asks {} on port {port}", at(&pod.place), probe.kind, probe.path);
     let todo = "mount `health` on a listener that is bound to [::] and let the probe ask that port: MAS's default is localhost:8081";
@@ -131,7 +147,9 @@ pub(in crate::doctor) fn health(facts: &Facts) -> Answer {
 
 pub(in crate::doctor) fn service(facts: &Facts) -> Answer {
     let Some(world) = &facts.world else { return no_manifests() };
-    let Some(subject) = &facts.resolution.subject else { return unknown("MAS's pods were not found", "see mas-workload") };
+    let Some(subject) = &facts.resolution.subject else {
+        return unknown("MAS's pods were not found", "see mas-workload");
+    };
     let services = facts.mas_services();
     let Some(service) = services.first() else {
         return fail(
@@ -152,14 +170,23 @@ pub(in crate::doctor) fn service(facts: &Facts) -> Answer {
         Some((Some(_), None)) | None => Vec::new(),
     };
     if listens.is_empty() {
-        return unknown(format!("{}: {} leads to MAS's pods; where MAS listens is not known", service.place, service.name.name), GIVE_MAS_CONFIG);
+        return unknown(
+            format!("{}: {} leads to MAS's pods; where MAS listens is not known", service.place, service.name.name),
+            GIVE_MAS_CONFIG,
+        );
     }
     if listens.iter().any(|port| reached.contains(port)) {
         return pass(format!("{}: {} leads to MAS's listener", service.place, service.name.name));
     }
     let say = |ports: &[u16]| ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     fail(
-        format!("{}: {} leads to port {}, MAS listens on {}", service.place, service.name.name, say(&reached), say(&listens)),
+        format!(
+            "{}: {} leads to port {}, MAS listens on {}",
+            service.place,
+            service.name.name,
+            say(&reached),
+            say(&listens)
+        ),
         "set targetPort to the port of MAS's listener",
     )
 }
@@ -202,19 +229,26 @@ pub(in crate::doctor) fn public_base(facts: &Facts) -> Answer {
     let Some(mas) = facts.mas_facts() else { return no_mas_config() };
     let Some(text) = mas.public_base.text() else {
         return match mas.public_base {
-            crate::doctor::tree::Said::No => fail("http.public_base is missing: MAS does not start without it", "set it to https://<auth host>/"),
-            _ => hidden("http.public_base", &mas.public_base, "give it"),
+            crate::doctor::tree::Said::No => {
+                fail("http.public_base is missing: MAS does not start without it", "set it to https://<auth host>/")
+            }
+            _ => hidden("http.public_base", &mas.public_base, "set it to https://<auth host>/"),
         };
     };
     let Some(base) = facts.public_base() else {
         return fail("http.public_base is no URL", "set it to https://<auth host>/");
     };
     if base.scheme != Scheme::Https {
-        return fail(format!("http.public_base is {text}"), "use https: issuers must, and browsers refuse the cookies otherwise");
+        return fail(
+            format!("http.public_base is {text}"),
+            "use https: issuers must, and browsers refuse the cookies otherwise",
+        );
     }
     let path = text.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
     let prefix = web(mas).and_then(|web| web.prefix.text());
-    if !path.trim_matches('/').is_empty() && prefix.is_none_or(|prefix| prefix.trim_matches('/') != path.trim_matches('/')) {
+    if !path.trim_matches('/').is_empty()
+        && prefix.is_none_or(|prefix| prefix.trim_matches('/') != path.trim_matches('/'))
+    {
         return fail(
             format!("http.public_base has the path /{path}, and MAS's listener has no such prefix"),
             "set http.listeners[].prefix to the path, or use a host of MAS's own",
@@ -232,7 +266,11 @@ pub(in crate::doctor) fn proxies(facts: &Facts) -> Answer {
     let given = mas.trusted_proxies.clone();
     let trusted: Vec<String> = given.clone().unwrap_or_else(|| TRUSTED.map(str::to_owned).to_vec());
     let nets: Vec<ipnet::IpNet> = trusted.iter().filter_map(|net| net.parse().ok()).collect();
-    let edge = facts.resolution.edges.iter().find(|edge| edge.edge.name.ends_with("-to-mas") && edge.edge.name != "synapse-to-mas");
+    let edge = facts
+        .resolution
+        .edges
+        .iter()
+        .find(|edge| edge.edge.name.ends_with("-to-mas") && edge.edge.name != "synapse-to-mas");
     let pods = edge.iter().flat_map(|edge| &edge.from).filter_map(|peer| match &peer.kind {
         PeerKind::Pods { pods, .. } => Some(pods),
         _ => None,

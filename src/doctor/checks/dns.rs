@@ -42,9 +42,7 @@ pub(in crate::doctor) fn address(facts: &Facts) -> Answer {
         return unknown("nothing answers for the auth host", "see ingress-host");
     }
     match balancers(facts) {
-        (addresses, _) if !addresses.is_empty() => {
-            pass(format!("the ingress controller is at {}", say(&addresses)))
-        }
+        (addresses, _) if !addresses.is_empty() => pass(format!("the ingress controller is at {}", say(&addresses))),
         (_, Some(name)) => pass(format!("the ingress controller is at {name}")),
         _ => unknown(
             "the ingress controller's Service shows no address",
@@ -63,9 +61,14 @@ pub(in crate::doctor) fn record(facts: &Facts) -> Answer {
     let found = match &auth.addresses {
         Ok(found) => found,
         Err((Reason::DnsNxdomain, _)) => {
-            return fail(format!("{host} does not exist in DNS"), "add an A, AAAA or CNAME record that leads to the ingress controller");
+            return fail(
+                format!("{host} does not exist in DNS"),
+                "add an A, AAAA or CNAME record that leads to the ingress controller",
+            );
         }
-        Err((reason, detail)) => return unknown(format!("{host}: {reason}: {detail}"), "see mas-to-dns-udp in `portreeve probe`"),
+        Err((reason, detail)) => {
+            return unknown(format!("{host}: {reason}: {detail}"), "see mas-to-dns-udp in `portreeve probe`");
+        }
     };
     let (balancers, name) = balancers(facts);
     if balancers.is_empty() {

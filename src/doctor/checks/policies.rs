@@ -19,7 +19,10 @@ fn judged(facts: &Facts, what: &str, pick: impl Fn(&ResolvedEdge) -> bool) -> An
         Some(Declared::Denied) => 2,
     });
     let Some(row) = worst else {
-        return unknown(format!("no source makes a connection {what}"), "name its target in the guide's values, MAS's config or a TrafficMatrix");
+        return unknown(
+            format!("no source makes a connection {what}"),
+            "name its target in the guide's values, MAS's config or a TrafficMatrix",
+        );
     };
     let said = format!("{}: {}", row.name, row.because);
     match row.declared {

@@ -1,6 +1,9 @@
 //! What must be there before MAS.
 
-use super::{Answer, GIVE_MANIFESTS, RUN_NETWORK, answer, ask, fail, hidden, no_manifests, no_mas_config, pass, probed, tag, unknown, version};
+use super::{
+    Answer, GIVE_MANIFESTS, RUN_NETWORK, answer, ask, fail, hidden, no_manifests, no_mas_config, pass, probed, tag,
+    unknown, version,
+};
 use crate::doctor::facts::{Facts, at};
 use crate::doctor::{Outcome, tree::Said};
 use crate::judge::{Code, Reason};
@@ -29,8 +32,12 @@ fn serves(facts: &Facts, edge: &str, what: &str) -> Answer {
     let to = resolved.to.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
     match resolved.readiness(world) {
         Some(true) => pass(format!("{to} has a Ready pod")),
-        Some(false) => fail(format!("{to} has no Ready pod"), format!("see why {what} is not Ready: kubectl describe pod")),
-        None if to.is_empty() => unknown(format!("{what} was not found"), format!("{GIVE_MANIFESTS}; or name it in a TrafficMatrix")),
+        Some(false) => {
+            fail(format!("{to} has no Ready pod"), format!("see why {what} is not Ready: kubectl describe pod"))
+        }
+        None if to.is_empty() => {
+            unknown(format!("{what} was not found"), format!("{GIVE_MANIFESTS}; or name it in a TrafficMatrix"))
+        }
         None => unknown(format!("{to} is outside the cluster, or its pods have no status here"), RUN_NETWORK),
     }
 }
@@ -90,7 +97,8 @@ pub(in crate::doctor) fn ingress(facts: &Facts) -> Answer {
         );
     };
     let services = facts.mas_services();
-    let leads = found.iter().flat_map(|entrance| &entrance.backends).any(|b| services.iter().any(|s| s.name == b.service));
+    let leads =
+        found.iter().flat_map(|entrance| &entrance.backends).any(|b| services.iter().any(|s| s.name == b.service));
     if leads {
         return pass(format!("{}: {} leads to MAS's Service", first.place, first.name.name));
     }
@@ -103,10 +111,12 @@ pub(in crate::doctor) fn ingress(facts: &Facts) -> Answer {
 
 pub(in crate::doctor) fn tls_secret(facts: &Facts) -> Answer {
     let Some(world) = &facts.world else { return no_manifests() };
-    let Some(ingress) = entrances(facts, world).into_iter().find(|entrance| entrance.kind == EntranceKind::Ingress) else {
+    let Some(ingress) = entrances(facts, world).into_iter().find(|entrance| entrance.kind == EntranceKind::Ingress)
+    else {
         return unknown("no Ingress answers for the auth host, so none names a certificate", "see ingress-host");
     };
-    let found: Vec<_> = facts.found.tls.iter().filter(|secret| secret.kind == TLS || secret.name.contains("tls")).collect();
+    let found: Vec<_> =
+        facts.found.tls.iter().filter(|secret| secret.kind == TLS || secret.name.contains("tls")).collect();
     let wanted = facts.found.tls.iter().find(|secret| {
         secret.name == "mas-tls" && secret.namespace.as_deref().unwrap_or(&facts.namespace) == ingress.name.namespace
     });
@@ -155,7 +165,10 @@ pub(in crate::doctor) fn tls_expiry(facts: &Facts) -> Answer {
     };
     let days = (end - network.now).div_euclid(24 * 3600);
     if end - network.now < SOON {
-        return fail(format!("the auth host's certificate ends in {days} days"), "see why it is not renewed: kubectl describe certificate");
+        return fail(
+            format!("the auth host's certificate ends in {days} days"),
+            "see why it is not renewed: kubectl describe certificate",
+        );
     }
     pass(format!("the auth host's certificate is valid for {days} more days"))
 }
@@ -189,16 +202,23 @@ pub(in crate::doctor) fn mail(facts: &Facts) -> Answer {
         Some(other) => {
             let needed = mas.recovery == Some(true) || mas.registration == Some(true);
             let said = format!("email.transport is {other}: no mail leaves through SMTP");
-            let todo = "set email.transport to smtp, with mode and hostname: registration and password reset send mails";
+            let todo =
+                "set email.transport to smtp, with mode and hostname: registration and password reset send mails";
             return answer(if needed && other == "blackhole" { Outcome::Fail } else { Outcome::Manual }, said, todo);
         }
         None if mas.mail_transport == Said::No => {
-            return fail("MAS's config has no email section: mails are thrown away", "add email with transport smtp, mode and hostname");
+            return fail(
+                "MAS's config has no email section: mails are thrown away",
+                "add email with transport smtp, mode and hostname",
+            );
         }
         None => return hidden("email.transport", &mas.mail_transport, "give it"),
     }
     if mas.mail_host == Said::No || mas.mail_mode == Said::No {
-        return fail("email.hostname or email.mode is missing: MAS does not start with transport smtp", "give both; mode is plain, starttls or tls");
+        return fail(
+            "email.hostname or email.mode is missing: MAS does not start with transport smtp",
+            "give both; mode is plain, starttls or tls",
+        );
     }
     match mas.mail_host.text() {
         Some("") => fail("email.hostname is empty", "name the relay"),

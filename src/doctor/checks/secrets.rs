@@ -40,7 +40,13 @@ fn seen(facts: &Facts, role: Role, given: Option<&Given>) -> (Vec<Seen>, Option<
 }
 
 /// Judges a secret by its length and characters.
-fn judge(facts: &Facts, role: Role, given: Option<&Given>, wrong: fn(&Presence) -> Option<&'static str>, make: &str) -> Answer {
+fn judge(
+    facts: &Facts,
+    role: Role,
+    given: Option<&Given>,
+    wrong: fn(&Presence) -> Option<&'static str>,
+    make: &str,
+) -> Answer {
     let (seen, hidden) = seen(facts, role, given);
     for one in &seen {
         let why = one.presence.flaw.map(crate::doctor::Flaw::words).or_else(|| wrong(&one.presence));
@@ -51,10 +57,9 @@ fn judge(facts: &Facts, role: Role, given: Option<&Given>, wrong: fn(&Presence) 
     match (seen.first(), hidden) {
         (Some(one), _) => pass(format!("{}: {} bytes, no placeholder", one.label, one.presence.length)),
         (None, Some(hidden)) => unknown(hidden, "look at it where it is filled in, without printing it"),
-        (None, None) if facts.mas.is_some() && role != Role::Database && role != Role::Client => fail(
-            format!("neither MAS's config nor a Secret has it (the guide's key is {})", role.key()),
-            make,
-        ),
+        (None, None) if facts.mas.is_some() && role != Role::Database && role != Role::Client => {
+            fail(format!("neither MAS's config nor a Secret has it (the guide's key is {})", role.key()), make)
+        }
         (None, None) => unknown(
             format!("no Secret with the key {} is among the manifests", role.key()),
             "give the Secret among --manifests (nothing of it is printed), or check that it exists",
@@ -71,7 +76,13 @@ pub(in crate::doctor) fn encryption(facts: &Facts) -> Answer {
         (presence.length != 64 || presence.shape != Shape::Hex).then_some("is not 64 hexadecimal digits (32 bytes)")
     };
     let given = facts.mas_facts().map(|mas| &mas.encryption);
-    judge(facts, Role::Encryption, given, wrong, "openssl rand -hex 32, before the first start; never change it afterwards")
+    judge(
+        facts,
+        Role::Encryption,
+        given,
+        wrong,
+        "openssl rand -hex 32, before the first start; never change it afterwards",
+    )
 }
 
 pub(in crate::doctor) fn shared(facts: &Facts) -> Answer {
@@ -88,9 +99,19 @@ pub(in crate::doctor) fn database(facts: &Facts) -> Answer {
 pub(in crate::doctor) fn client(facts: &Facts) -> Answer {
     let given = facts.mas_facts().and_then(|mas| mas.providers.iter().find(|p| p.enabled)).map(|p| &p.client_secret);
     let wrong = |presence: &Presence| {
-        if presence.shape == Shape::Hash { Some("is a hash: MAS needs the secret itself, Authelia its hash") } else { short(presence) }
+        if presence.shape == Shape::Hash {
+            Some("is a hash: MAS needs the secret itself, Authelia its hash")
+        } else {
+            short(presence)
+        }
     };
-    judge(facts, Role::Client, given, wrong, "openssl rand -hex 32; MAS gets it as it is, Authelia its hash (authelia crypto hash generate)")
+    judge(
+        facts,
+        Role::Client,
+        given,
+        wrong,
+        "openssl rand -hex 32; MAS gets it as it is, Authelia its hash (authelia crypto hash generate)",
+    )
 }
 
 pub(in crate::doctor) fn signing(facts: &Facts) -> Answer {
@@ -137,7 +158,10 @@ pub(in crate::doctor) fn variables(facts: &Facts) -> Answer {
             "see that it writes the file that MAS reads, or use the *_file keys",
         );
     }
-    fail(said, "use the *_file keys (password_file, secret_file, client_secret_file, encryption_file), or render the file first")
+    fail(
+        said,
+        "use the *_file keys (password_file, secret_file, client_secret_file, encryption_file), or render the file first",
+    )
 }
 
 /// One side of the shared secret.

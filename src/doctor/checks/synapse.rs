@@ -20,9 +20,14 @@ pub(in crate::doctor) fn msc3861(facts: &Facts) -> Answer {
     let Some(place) = facts.found.synapse.iter().find_map(|synapse| synapse.msc3861.as_ref()) else {
         return pass("homeserver.yaml does not use experimental_features.msc3861");
     };
-    let images = facts.world.as_ref().map(|world| super::prerequisites::synapse_images(facts, world)).unwrap_or_default();
+    let images =
+        facts.world.as_ref().map(|world| super::prerequisites::synapse_images(facts, world)).unwrap_or_default();
     let old = images.first().and_then(|image| super::tag(image)).and_then(version).is_some_and(|v| v < (1, 157));
-    let since = if old { "Synapse 1.157 and newer refuse to start with it" } else { "Synapse refuses to start with it since 1.157" };
+    let since = if old {
+        "Synapse 1.157 and newer refuse to start with it"
+    } else {
+        "Synapse refuses to start with it since 1.157"
+    };
     fail(
         format!("{}experimental_features.msc3861 is set, as the guide says: {since}", at(place)),
         "remove it; set matrix_authentication_service: {enabled: true, endpoint: http://<MAS's Service>:8080/, secret_path: …}",
@@ -33,7 +38,8 @@ pub(in crate::doctor) fn enabled(facts: &Facts) -> Answer {
     if let Some(unknown) = no_config(facts) {
         return unknown;
     }
-    let todo = "set matrix_authentication_service: {enabled: true, endpoint: http://<MAS's Service>:8080/, secret_path: …}";
+    let todo =
+        "set matrix_authentication_service: {enabled: true, endpoint: http://<MAS's Service>:8080/, secret_path: …}";
     match facts.found.synapse.iter().find_map(|synapse| synapse.mas.as_ref()) {
         None => fail("homeserver.yaml has no matrix_authentication_service", todo),
         Some(mas) if mas.enabled != Some(true) => {
@@ -52,8 +58,15 @@ pub(in crate::doctor) fn endpoint(facts: &Facts) -> Answer {
     };
     let Some(text) = mas.endpoint.text() else {
         return match mas.endpoint {
-            Said::No => fail(format!("{}there is no endpoint: Synapse asks localhost:8080", at(&mas.place)), "set it to http://<MAS's Service>:8080/"),
-            _ => hidden("matrix_authentication_service.endpoint", &mas.endpoint, "give it"),
+            Said::No => fail(
+                format!("{}there is no endpoint: Synapse asks localhost:8080", at(&mas.place)),
+                "set it to http://<MAS's Service>:8080/",
+            ),
+            _ => hidden(
+                "matrix_authentication_service.endpoint",
+                &mas.endpoint,
+                "set it to http://<MAS's Service>:8080/",
+            ),
         };
     };
     let Ok(url) = Url::parse(text) else {
@@ -63,7 +76,10 @@ pub(in crate::doctor) fn endpoint(facts: &Facts) -> Answer {
         return no_manifests();
     }
     if facts.auth_host().is_some_and(|(host, _)| host == url.host) {
-        return pass(format!("{}Synapse asks MAS at its public URL: every request goes through the ingress controller", at(&mas.place)));
+        return pass(format!(
+            "{}Synapse asks MAS at its public URL: every request goes through the ingress controller",
+            at(&mas.place)
+        ));
     }
     let Some(service) = facts.service(&url.host) else {
         return fail(
@@ -75,7 +91,10 @@ pub(in crate::doctor) fn endpoint(facts: &Facts) -> Answer {
     let port = service.ports.iter().any(|port| port.port == url.port_or_default());
     match (leads, port) {
         (true, true) => pass(format!("{}the endpoint is MAS's Service {}", at(&mas.place), service.name.name)),
-        (false, _) => fail(format!("{}{} does not select MAS's pods", at(&service.place), service.name.name), "name MAS's Service in the endpoint"),
+        (false, _) => fail(
+            format!("{}{} does not select MAS's pods", at(&service.place), service.name.name),
+            "name MAS's Service in the endpoint",
+        ),
         (true, false) => fail(
             format!("{}{} has no port {}", at(&service.place), service.name.name, url.port_or_default()),
             "name the Service port in the endpoint's URL",
@@ -123,9 +142,10 @@ pub(in crate::doctor) fn mas_endpoint(facts: &Facts) -> Answer {
     if facts.world.is_none() {
         return no_manifests();
     }
-    let broken = facts.findings.iter().find(|finding| {
-        finding.code == Code::ReferenceBroken && finding.edge.as_deref() == Some("mas-to-synapse")
-    });
+    let broken = facts
+        .findings
+        .iter()
+        .find(|finding| finding.code == Code::ReferenceBroken && finding.edge.as_deref() == Some("mas-to-synapse"));
     if let Some(finding) = broken {
         let place = finding.place.as_ref().map_or_else(String::new, at);
         return fail(format!("{place}{}", finding.message), finding.fix.clone());
@@ -135,7 +155,10 @@ pub(in crate::doctor) fn mas_endpoint(facts: &Facts) -> Answer {
         return unknown("no source says where MAS finds Synapse", "set matrix.endpoint in MAS's config");
     };
     let Some(service) = facts.service(&url.host) else {
-        return unknown(format!("{} is no Service that the manifests have", url.host), "give the Service among --manifests");
+        return unknown(
+            format!("{} is no Service that the manifests have", url.host),
+            "give the Service among --manifests",
+        );
     };
     match service.ports.iter().find(|port| port.port == url.port_or_default()) {
         Some(port) => {
@@ -157,9 +180,17 @@ pub(in crate::doctor) fn kind(facts: &Facts) -> Answer {
     match mas.kind.text() {
         None if mas.kind != Said::No => hidden("matrix.kind", &mas.kind, "give it"),
         None | Some("synapse" | "synapse_modern") => pass("MAS uses Synapse's modern API"),
-        Some("synapse_read_only") => fail("matrix.kind is synapse_read_only: MAS creates no users", "set it to synapse once the migration is done"),
-        Some("synapse_legacy") => fail("matrix.kind is synapse_legacy, which goes with the msc3861 that Synapse dropped", "set it to synapse"),
-        Some(_) => fail("matrix.kind is none of synapse, synapse_modern, synapse_legacy, synapse_read_only", "set it to synapse"),
+        Some("synapse_read_only") => fail(
+            "matrix.kind is synapse_read_only: MAS creates no users",
+            "set it to synapse once the migration is done",
+        ),
+        Some("synapse_legacy") => {
+            fail("matrix.kind is synapse_legacy, which goes with the msc3861 that Synapse dropped", "set it to synapse")
+        }
+        Some(_) => fail(
+            "matrix.kind is none of synapse, synapse_modern, synapse_legacy, synapse_read_only",
+            "set it to synapse",
+        ),
     }
 }
 

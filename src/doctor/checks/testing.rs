@@ -6,14 +6,19 @@ use crate::judge::Reason;
 
 pub(in crate::doctor) fn pod_starts(facts: &Facts) -> Answer {
     let Some(world) = &facts.world else { return no_manifests() };
-    let Some(subject) = &facts.resolution.subject else { return unknown("MAS's pods were not found", "see mas-workload") };
+    let Some(subject) = &facts.resolution.subject else {
+        return unknown("MAS's pods were not found", "see mas-workload");
+    };
     let ready: Vec<bool> = subject.pods.iter().filter_map(|pod| world.pod(*pod).ready).collect();
     if ready.is_empty() {
         return unknown("the manifests have no status of MAS's pods", "kubectl get pods -o yaml, among --manifests");
     }
     let count = ready.iter().filter(|ready| **ready).count();
     if count == 0 {
-        return fail("no pod of MAS is Ready", "kubectl logs and describe: a database that cannot be reached ends MAS at its start");
+        return fail(
+            "no pod of MAS is Ready",
+            "kubectl logs and describe: a database that cannot be reached ends MAS at its start",
+        );
     }
     pass(format!("{count} of {} pods of MAS are Ready", ready.len()))
 }
@@ -71,7 +76,9 @@ pub(in crate::doctor) fn element(facts: &Facts) -> Answer {
     let issuer = facts.public_base().map_or_else(|| "http.public_base".to_owned(), |base| base.to_string());
     manual(
         "what Element sees comes from the Matrix host",
-        format!("GET https://<Matrix host>/_matrix/client/v1/auth_metadata must name the issuer {issuer}; /_matrix/client/v3/login must offer m.login.sso with oauth_aware_preferred"),
+        format!(
+            "GET https://<Matrix host>/_matrix/client/v1/auth_metadata must name the issuer {issuer}; /_matrix/client/v3/login must offer m.login.sso with oauth_aware_preferred"
+        ),
     )
 }
 
@@ -80,7 +87,9 @@ pub(in crate::doctor) fn sso(facts: &Facts) -> Answer {
     let id = id.unwrap_or_else(|| "<provider id>".to_owned());
     manual(
         "a login needs a browser and a user",
-        format!("open /upstream/authorize/{id} of the auth host: it must lead to Authelia, and after a login back to MAS"),
+        format!(
+            "open /upstream/authorize/{id} of the auth host: it must lead to Authelia, and after a login back to MAS"
+        ),
     )
 }
 
@@ -88,7 +97,10 @@ pub(in crate::doctor) fn password(facts: &Facts) -> Answer {
     match facts.mas_facts().map(|mas| mas.passwords) {
         Some(Some(false)) => pass("passwords.enabled is false: nobody logs in with one"),
         Some(Some(true) | None) => manual("passwords are enabled", "log in at /login of the auth host with a password"),
-        None => manual("whether passwords are enabled is not known", "log in at /login of the auth host with a password, if enabled"),
+        None => manual(
+            "whether passwords are enabled is not known",
+            "log in at /login of the auth host with a password, if enabled",
+        ),
     }
 }
 
@@ -106,14 +118,22 @@ pub(in crate::doctor) fn reset(facts: &Facts) -> Answer {
             "mas.features.passwordReset is true, and MAS's account.password_recovery_enabled is not (its default is false)",
             "set account.password_recovery_enabled: true: `features` are the chart's words, not MAS's",
         ),
-        Some(Some(true)) => manual("password recovery is enabled", "ask for a mail at /recover of the auth host, and follow it"),
+        Some(Some(true)) => {
+            manual("password recovery is enabled", "ask for a mail at /recover of the auth host, and follow it")
+        }
         Some(_) => pass("password recovery is not enabled"),
-        None => manual("whether recovery is enabled is not known", "ask for a mail at /recover of the auth host, if enabled"),
+        None => manual(
+            "whether recovery is enabled is not known",
+            "ask for a mail at /recover of the auth host, if enabled",
+        ),
     }
 }
 
 pub(in crate::doctor) fn verification(_: &Facts) -> Answer {
-    manual("delivery needs a mailbox", "add an address at /account/ of the auth host, and enter the code that comes by mail")
+    manual(
+        "delivery needs a mailbox",
+        "add an address at /account/ of the auth host, and enter the code that comes by mail",
+    )
 }
 
 pub(in crate::doctor) fn account(facts: &Facts) -> Answer {

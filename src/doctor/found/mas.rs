@@ -96,7 +96,8 @@ pub struct ProviderFacts {
 
 /// Whether a document is MAS's config: its section `matrix` beside one that Synapse's config does not have.
 pub(super) fn is_mas(layers: &Layers<'_>) -> bool {
-    let matrix = ["homeserver", "endpoint", "secret", "secret_file"].iter().any(|key| layers.has(&format!("matrix/{key}")));
+    let matrix =
+        ["homeserver", "endpoint", "secret", "secret_file"].iter().any(|key| layers.has(&format!("matrix/{key}")));
     let beside = ["http", "secrets", "upstream_oauth2"].iter().any(|key| layers.has(key));
     let kubernetes = layers.has("apiVersion") && layers.has("kind");
     (matrix || layers.has("upstream_oauth2/providers") || layers.has("http/public_base")) && beside && !kubernetes
@@ -117,8 +118,8 @@ impl MasFacts {
             layers.texts("http/trusted_proxies").iter().filter_map(|said| said.text().map(str::to_owned)).collect()
         };
         Self {
-            public_base: layers.said("http/public_base"),
-            issuer: layers.said("http/issuer"),
+            public_base: layers.url("http/public_base"),
+            issuer: layers.url("http/issuer"),
             trusted_proxies: layers.has("http/trusted_proxies").then(|| proxies(layers)),
             listeners: layers
                 .has("http/listeners")
@@ -163,7 +164,9 @@ fn walk(node: &Node, path: &mut String, each: &mut impl FnMut(&str, &Node)) {
         path.truncate(length);
     }
     for (index, item) in node.items().iter().enumerate() {
-        path.push_str(&format!("[{index}]"));
+        path.push('[');
+        path.push_str(&index.to_string());
+        path.push(']');
         walk(item, path, each);
         path.truncate(length);
     }
@@ -181,7 +184,8 @@ fn database(layers: &Layers<'_>, seal: &impl BuildHasher) -> (Option<(&'static s
     if let Err(why) = DatabaseUri::parse(uri) {
         return (Some((why, place.clone())), Given::Hidden("not readable", place));
     }
-    let authority = uri.split_once("://").map_or("", |(_, rest)| rest).split(['/', '?', '#']).next().unwrap_or_default();
+    let authority =
+        uri.split_once("://").map_or("", |(_, rest)| rest).split(['/', '?', '#']).next().unwrap_or_default();
     let password = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':')).map(|(_, password)| password);
     let given = match password {
         Some(password) => Given::Here(Presence::of(&percent_decoded(password), seal), place),
@@ -195,15 +199,12 @@ fn percent_decoded(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
         let digit = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        match (first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push(u8::try_from(high * 16 + low).unwrap_or_default());
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = after;
-            }
+        if let (b'%', Some(high), Some(low)) = (first, digit(0), digit(1)) {
+            bytes.push(u8::try_from(high * 16 + low).unwrap_or_default());
+            rest = &after[2..];
+        } else {
+            bytes.push(first);
+            rest = after;
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
@@ -211,16 +212,16 @@ fn percent_decoded(text: &str) -> String {
 
 fn listener(listener: &Layers<'_>) -> Option<ListenerFacts> {
     let (document, node) = listener.0.first()?;
-    let resources = listener.items("resources").iter().filter_map(|r| r.said("name").text().map(str::to_owned)).collect();
+    let resources =
+        listener.items("resources").iter().filter_map(|r| r.said("name").text().map(str::to_owned)).collect();
     let (mut open, mut loopback) = (Vec::new(), Vec::new());
     for bind in listener.items("binds") {
         let address = bind.said("address");
-        let (host, port) = match address.text().and_then(|address| address.rsplit_once(':')) {
-            Some((host, port)) => (host.trim_matches(['[', ']']).to_owned(), port.parse().ok()),
-            None => {
-                let host = bind.said("host").text().map(str::to_owned).unwrap_or_default();
-                (host, bind.said("port").text().and_then(|port| port.parse().ok()))
-            }
+        let (host, port) = if let Some((host, port)) = address.text().and_then(|address| address.rsplit_once(':')) {
+            (host.trim_matches(['[', ']']).to_owned(), port.parse().ok())
+        } else {
+            let host = bind.said("host").text().map(str::to_owned).unwrap_or_default();
+            (host, bind.said("port").text().and_then(|port| port.parse().ok()))
         };
         if let Some(port) = port {
             if is_loopback(&host) { loopback.push(port) } else { open.push(port) }
@@ -234,7 +235,7 @@ fn provider_facts(provider: &Layers<'_>, seal: &impl BuildHasher) -> Option<Prov
     Some(ProviderFacts {
         enabled: provider.flag("enabled") != Some(false),
         id: provider.said("id"),
-        issuer: provider.said("issuer"),
+        issuer: provider.url("issuer"),
         client_id: provider.said("client_id"),
         client_secret: provider.given("client_secret", "client_secret_file", seal),
         auth_method: provider.said("token_endpoint_auth_method"),

@@ -37,8 +37,10 @@ pub(super) fn of_text(file: &std::sync::Arc<str>, text: &str) -> Vec<SqlFacts> {
     });
     for (at, statement) in statements(&upper) {
         let Some(start) = statement.find("CREATE DATABASE") else { continue };
-        let words: Vec<&str> =
-            statement[start..].split(|c: char| c.is_whitespace() || "=\"'(),".contains(c)).filter(|w| !w.is_empty()).collect();
+        let words: Vec<&str> = statement[start..]
+            .split(|c: char| c.is_whitespace() || "=\"'(),".contains(c))
+            .filter(|w| !w.is_empty())
+            .collect();
         if !words.get(2).is_some_and(|name| matches!(*name, "MAS" | "MATRIX_AUTHENTICATION_SERVICE")) {
             continue;
         }
@@ -81,9 +83,15 @@ mod tests {
     fn statements_that_create_the_database() {
         let guide = "CREATE DATABASE mas WITH ENCODING 'UTF8' LC_COLLATE='en_US.UTF-8' LC_CTYPE='en_US.UTF-8';\nCREATE USER mas WITH PASSWORD 'x';\nGRANT ALL PRIVILEGES ON DATABASE mas TO mas;";
         check(guide, &[(true, false, false, true)]);
-        check("create database mas owner mas template template0 encoding 'UTF8' lc_collate 'C';", &[(true, true, true, true)]);
+        check(
+            "create database mas owner mas template template0 encoding 'UTF8' lc_collate 'C';",
+            &[(true, true, true, true)],
+        );
         check("psql -c 'CREATE DATABASE mas OWNER mas'", &[(false, false, true, true)]);
-        check("CREATE DATABASE mas ENCODING 'LATIN1'; ALTER DATABASE mas OWNER TO mas;", &[(false, false, true, false)]);
+        check(
+            "CREATE DATABASE mas ENCODING 'LATIN1'; ALTER DATABASE mas OWNER TO mas;",
+            &[(false, false, true, false)],
+        );
         check("CREATE DATABASE synapse LC_COLLATE='C';", &[]);
         check("nothing here", &[]);
     }

@@ -64,7 +64,7 @@ impl SynapseFacts {
         const OLD: &str = "experimental_features/msc3861";
         let section = layers.find("matrix_authentication_service").map(|(document, node)| MasSection {
             enabled: layers.flag("matrix_authentication_service/enabled"),
-            endpoint: layers.said("matrix_authentication_service/endpoint"),
+            endpoint: layers.url("matrix_authentication_service/endpoint"),
             secret: layers.given(
                 "matrix_authentication_service/secret",
                 "matrix_authentication_service/secret_path",
@@ -77,10 +77,7 @@ impl SynapseFacts {
         Self {
             place: Place::whole(file),
             server_name: layers.said("server_name"),
-            msc3861: layers
-                .find(OLD)
-                .filter(|_| layers.is_filled(OLD))
-                .map(|(document, node)| document.place(node)),
+            msc3861: layers.find(OLD).filter(|_| layers.is_filled(OLD)).map(|(document, node)| document.place(node)),
             mas: section,
             conflicts: flags.chain(filled).map(|(_, name)| *name).collect(),
         }
