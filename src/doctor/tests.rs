@@ -69,3 +69,63 @@ data: {tls.key: Q0FOQVJZLXRscw==, synapse-shared-secret: Q0FOQVJZLXNoYXJlZA==}
     assert!(kept.contains("encryption-secret") && kept.contains("auth.example.org"), "{kept}");
     assert!(!kept.contains("CANARY") && !kept.contains("Q0FOQVJZ"), "{kept}");
 }
+
+/// Facts about a MAS at `https://auth.example.org/` whose name and certificate were asked for.
+fn asked(
+    addresses: Result<Vec<std::net::IpAddr>, crate::judge::Reason>,
+    reason: crate::judge::Reason,
+    days: i64,
+) -> Facts {
+    const NOW: i64 = 1_800_000_000;
+    let attempt = crate::judge::Attempt {
+        edge: "auth-host".to_owned(),
+        address: None,
+        reason,
+        offender: None,
+        phases: crate::judge::Phases::default(),
+        detail: "as seen".to_owned(),
+        tls_not_after: Some(NOW + days * 24 * 3600),
+    };
+    let place = crate::source::Place::whole("config.yaml");
+    let facts = found::MasFacts {
+        public_base: found::Said::Text("https://auth.example.org/".to_owned(), place),
+        ..found::MasFacts::default()
+    };
+    let addresses = addresses.map_err(|reason| (reason, "as seen".to_owned()));
+    let auth = Some(AuthHost { addresses, attempts: vec![attempt] });
+    Facts {
+        mas: Some(MasConfigRead {
+            source: "config.yaml".to_owned(),
+            config: Ok(crate::guide::MasConfig::default()),
+            facts,
+        }),
+        network: Some(Network { edges: Vec::new(), attempts: Vec::new(), auth, now: NOW }),
+        ..Facts::default()
+    }
+}
+
+#[track_caller]
+fn check(facts: &Facts, expect: &[(&str, Outcome)]) {
+    let items = examine(facts);
+    for (id, outcome) in expect {
+        let item = items.iter().find(|item| item.id == *id).unwrap();
+        assert_eq!(item.outcome, *outcome, "{item:?}");
+    }
+}
+
+#[test]
+fn name_and_certificate_of_the_auth_host() {
+    use crate::judge::Reason;
+    let here = || Ok(vec![std::net::IpAddr::from([203, 0, 113, 10])]);
+    check(&asked(here(), Reason::Ok, 60), &[("tls-expiry", Outcome::Pass), ("test-public", Outcome::Pass)]);
+    check(&asked(here(), Reason::Ok, 13), &[("tls-expiry", Outcome::Fail), ("test-public", Outcome::Pass)]);
+    check(&asked(here(), Reason::TlsExpired, -3), &[("tls-expiry", Outcome::Fail), ("test-public", Outcome::Fail)]);
+    check(&asked(here(), Reason::TlsNameMismatch, 60), &[("tls-expiry", Outcome::Fail)]);
+    check(&asked(here(), Reason::HttpStatus, 60), &[("tls-expiry", Outcome::Pass), ("test-public", Outcome::Fail)]);
+    // Silence proves nothing from a place that policies may cut off.
+    check(&asked(here(), Reason::ConnectTimeout, 60), &[("test-public", Outcome::Unknown)]);
+    // Without manifests nobody knows where the record should lead.
+    check(&asked(here(), Reason::Ok, 60), &[("dns-record", Outcome::Unknown)]);
+    check(&asked(Err(Reason::DnsNxdomain), Reason::Ok, 60), &[("dns-record", Outcome::Fail)]);
+    check(&asked(Err(Reason::DnsTimeout), Reason::Ok, 60), &[("dns-record", Outcome::Unknown)]);
+}
