@@ -6,6 +6,7 @@ mod audit;
 #[cfg(target_os = "linux")]
 mod demo;
 mod diff;
+mod doctor;
 mod explain;
 mod formats;
 mod matrix;
@@ -77,6 +78,8 @@ enum Command {
     Diff(diff::Args),
     /// Check assertions ("nothing outside matrix reaches postgres") against the policies of a folder
     Verify(verify::Args),
+    /// Go through the guide phase by phase: what is done, what is wrong, what is unknown, what only a person can try
+    Doctor(doctor::Args),
     /// Make one real conversation per connection from where this runs, and say why one fails
     #[cfg(target_os = "linux")]
     Probe(probe::Args),
@@ -102,6 +105,7 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         #[cfg(target_os = "linux")]
         Command::Probe(args) => probe::run(&args),
         #[cfg(target_os = "linux")]

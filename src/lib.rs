@@ -15,6 +15,7 @@
 pub mod cli;
 #[cfg(target_os = "linux")]
 pub mod demo;
+pub mod doctor;
 pub mod guide;
 pub mod judge;
 pub mod load;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use portreeve::judge::{Code, Reason};
 
 /// Folders that know no clock, no socket, no file system, no runtime. `source/files.rs` is the way in.
-const PURE: [&str; 6] = ["guide", "judge", "matrix", "policy", "source", "world"];
+const PURE: [&str; 7] = ["doctor", "guide", "judge", "matrix", "policy", "source", "world"];
 const IMPURE: [&str; 1] = ["source/files.rs"];
 const FORBIDDEN: [&str; 16] = [
     "tokio",
@@ -111,6 +111,7 @@ fn flow_goes_one_way() {
         ("matrix", &["crate::policy", "crate::observe", "crate::serve", "crate::cli"]),
         ("policy", &["crate::observe", "crate::serve", "crate::cli", "crate::guide"]),
         ("judge", &["crate::observe", "crate::serve", "crate::cli", "crate::guide"]),
+        ("doctor", &["crate::observe", "crate::serve", "crate::cli", "crate::load"]),
         ("observe", &["crate::policy", "crate::serve", "crate::cli", "crate::guide", "crate::world::World"]),
         ("serve", &["crate::policy", "crate::observe", "crate::cli", "crate::guide", "crate::world"]),
     ];

@@ -67,7 +67,7 @@ pub(super) struct Args {
     output: Format,
 }
 
-fn parse_seconds(text: &str) -> Result<f64, String> {
+pub(super) fn parse_seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds is wanted".to_owned())?;
     if (0.1..=3600.0).contains(&seconds) { Ok(seconds) } else { Err("from 0.1 to 3600 seconds".to_owned()) }
 }
@@ -127,13 +127,13 @@ struct ProbeJson<'a> {
 }
 
 /// Everything one round needs.
-struct Round {
-    inputs: Inputs,
-    prober: Arc<Prober>,
-    resolv: Arc<ResolvConf>,
-    deadline: Duration,
+pub(super) struct Round {
+    pub(super) inputs: Inputs,
+    pub(super) prober: Arc<Prober>,
+    pub(super) resolv: Arc<ResolvConf>,
+    pub(super) deadline: Duration,
     /// Edges named by the user; empty: those that mean something from anywhere.
-    chosen: Vec<String>,
+    pub(super) chosen: Vec<String>,
 }
 
 /// One conversation to have.
@@ -146,7 +146,7 @@ struct Task {
 
 impl Round {
     /// Probes once and joins what is known.
-    async fn run(&self, shared: Option<&Shared>) -> Board {
+    pub(super) async fn run(&self, shared: Option<&Shared>) -> Board {
         let (mut rows, audited) = self.declared();
         let matrix = format!("{}/{}", self.inputs.namespace, self.inputs.matrix);
         let mut observed: BTreeMap<String, Observation> = BTreeMap::new();

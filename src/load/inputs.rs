@@ -168,18 +168,18 @@ pub struct Cluster {
 
 /// Reads manifests.
 pub fn cluster(paths: &[PathBuf]) -> anyhow::Result<Cluster> {
-    cluster_with(paths, &mut Collector::default())
+    cluster_with(paths, &mut |_| ())
 }
 
-/// Reads manifests, and hands the configs in them to the checklist.
-fn cluster_with(paths: &[PathBuf], checklist: &mut Collector) -> anyhow::Result<Cluster> {
+/// Reads manifests, and shows each object to somebody else as well.
+pub fn cluster_with(paths: &[PathBuf], each: &mut dyn FnMut(&Object)) -> anyhow::Result<Cluster> {
     let mut accepts = Vec::new();
     let mut world = WorldBuilder::default();
     let mut policies = PolicyBuilder::default();
     let loaded = super::world(paths, &mut |object| {
         world.add(&object);
         policies.add(&object);
-        checklist.add(&object);
+        each(&object);
         accepts.extend(Accept::of(&object));
     })?;
     let (world, mut findings) = world.finish();
@@ -207,11 +207,21 @@ pub fn read(paths: &IntentPaths, manifests: &[PathBuf]) -> anyhow::Result<Inputs
     let mut findings = Vec::new();
     let mut checklist = Collector::default();
     let sources = sources_with(paths, &mut findings, &mut checklist)?;
-    let named = sources.matrix.as_ref().map(|matrix| (matrix.name.name.clone(), matrix.name.namespace.clone()));
-    let intent = derive(&sources);
-    findings.extend(intent.findings.iter().cloned());
+    let cluster = match manifests {
+        [] => None,
+        paths => Some(cluster_with(paths, &mut |object| checklist.add(object))?),
+    };
     let public_host = sources.values.as_ref().and_then(|values| values.ingress_host.known().cloned());
-    let cluster = if manifests.is_empty() { None } else { Some(cluster_with(manifests, &mut checklist)?) };
+    let mut inputs = assemble(&sources, findings, cluster);
+    inputs.checklist = checklist.finish(public_host.as_deref());
+    Ok(inputs)
+}
+
+/// Derives and resolves what was read; `findings` are those of the reading.
+pub fn assemble(sources: &Sources, mut findings: Vec<Finding>, cluster: Option<Cluster>) -> Inputs {
+    let named = sources.matrix.as_ref().map(|matrix| (matrix.name.name.clone(), matrix.name.namespace.clone()));
+    let intent = derive(sources);
+    findings.extend(intent.findings.iter().cloned());
     let resolution = resolve(&intent, cluster.as_ref().map(|cluster| &cluster.world));
     let (matrix, namespace) = named.unwrap_or_else(|| ("mas".to_owned(), String::new()));
     let namespace = match &resolution.subject {
@@ -228,7 +238,7 @@ pub fn read(paths: &IntentPaths, manifests: &[PathBuf]) -> anyhow::Result<Inputs
         world: None,
         policies: PolicySet::default(),
         findings,
-        checklist: checklist.finish(public_host.as_deref()),
+        checklist: Vec::new(),
         accepts: Vec::new(),
         coverage: Coverage::default(),
     };
@@ -242,5 +252,5 @@ pub fn read(paths: &IntentPaths, manifests: &[PathBuf]) -> anyhow::Result<Inputs
     // Deriving repeats what reading found, and several edges may need the same missing thing.
     let mut seen = BTreeSet::new();
     inputs.findings.retain(|finding| seen.insert(finding.clone()));
-    Ok(inputs)
+    inputs
 }

@@ -41,9 +41,13 @@ pub(super) fn resolve(text: &str) -> Value {
 }
 
 /// Why a scalar's value cannot be known from this file, if so: it is filled in or decrypted later.
+///
+/// Text of several lines is a file in a file (a ConfigMap's `homeserver.yaml`): what is filled in there is for its own reader to see.
 pub(super) fn opaque(text: &str) -> Option<&'static str> {
     if text.starts_with("ENC[") {
         Some("encrypted")
+    } else if text.trim_end().contains('\n') {
+        None
     } else if text.contains("{{") {
         Some("a template")
     } else if text.contains("${") {
