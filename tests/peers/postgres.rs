@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use portreeve::judge::Reason;
 use portreeve::matrix::{Exchange, SslMode};
-use portreeve::observe::Prober;
+use portreeve::observe::{Login, Prober, Target};
 
 use crate::server::{Server, as_user, folder, free, give, program};
-use crate::{certificate, check};
+use crate::{DEADLINE, block_on, certificate, check};
 
 const USER: &str = "postgres";
 
@@ -49,8 +49,37 @@ fn postgres_is_proven_and_hears_nothing_of_it() {
     check(&prober, address, exchange(SslMode::Disable), Reason::Ok, "without TLS");
     check(&prober, address, exchange(SslMode::Prefer), Reason::Ok, "without TLS");
     check(&prober, address, exchange(SslMode::Require), Reason::TlsHandshake, "offers no TLS");
+    let deep = |prober: &Prober, login: Option<&str>| {
+        let mut target = Target::new("a-to-b", address, exchange(SslMode::Prefer)).named(certificate::NAME).deep();
+        target.login = login.map(|user| Login { user: user.to_owned(), database: "postgres".to_owned() });
+        block_on(prober.probe(&target, DEADLINE))
+    };
+    // `trust` lets a known user in without a password.
+    let got = deep(&prober, Some(USER));
+    assert_eq!(got.reason, Reason::Ok, "{}", got.detail);
+    assert!(got.detail.contains("it takes connections"), "{}", got.detail);
     server.stop(address);
     assert_eq!(complaints(&log), Vec::<String>::new());
+
+    // SCRAM asks everybody, known or not, and complains about nobody who leaves then.
+    fs::write(data.join("pg_hba.conf"), "host all all 127.0.0.1/32 scram-sha-256\n").unwrap();
+    let server = start(&data, address, &log, &[]);
+    for login in [None, Some("nobody")] {
+        let got = deep(&prober, login);
+        assert_eq!(got.reason, Reason::Ok, "{}", got.detail);
+        assert!(got.detail.contains("it takes connections"), "{}", got.detail);
+    }
+    server.stop(address);
+    assert_eq!(complaints(&log), Vec::<String>::new());
+    let refusing = folder.path().join("refusing");
+    fs::write(data.join("pg_hba.conf"), "host all mas 127.0.0.1/32 scram-sha-256\n").unwrap();
+    let server = start(&data, address, &refusing, &[]);
+    assert_eq!(deep(&prober, Some("nobody")).reason, Reason::ProtoAuth);
+    let got = deep(&prober, None);
+    assert_eq!(got.reason, Reason::Ok, "{}", got.detail);
+    assert!(got.detail.contains("refuses a made-up one"), "{}", got.detail);
+    server.stop(address);
+
     check(&prober, address, exchange(SslMode::Prefer), Reason::ConnectRefusedRst, "reset");
 
     let files = certificate::write(folder.path());

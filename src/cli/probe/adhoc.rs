@@ -79,6 +79,7 @@ impl AdHoc {
             dial: dial.clone(),
             exchange: exchange.clone(),
             deadline,
+            deep: true,
         };
         self.exchanges.iter().map(task).collect()
     }

@@ -41,6 +41,8 @@ pub(super) struct Task {
     pub(super) dial: Dial,
     pub(super) exchange: Exchange,
     pub(super) deadline: Duration,
+    /// With the step that is to be done seldom.
+    pub(super) deep: bool,
 }
 
 impl Round {
@@ -104,7 +106,8 @@ impl Round {
             };
             let deadline =
                 if edge.expect == Expect::Deny { self.means.deadline.max(DENY_TIMEOUT) } else { self.means.deadline };
-            let task = |dial| Task { edge: edge.name.clone(), dial, exchange: edge.exchange.clone(), deadline };
+            let task =
+                |dial| Task { edge: edge.name.clone(), dial, exchange: edge.exchange.clone(), deadline, deep: true };
             let found = asked.map_or(Vec::new(), |asked| dials(asked, inputs.world.as_ref(), servers));
             tasks.extend(found.into_iter().map(task));
         }
@@ -161,7 +164,7 @@ pub(super) async fn converse_all(means: &Means, tasks: Vec<Task>) -> Vec<Attempt
 /// Resolves if need be, and has the conversation with every address.
 pub(super) async fn converse(means: Means, task: Task) -> Vec<Attempt> {
     let Means { prober, resolv, .. } = means;
-    let target = |address| Target::new(task.edge.clone(), address, task.exchange.clone());
+    let target = |address| Target { deep: task.deep, ..Target::new(task.edge.clone(), address, task.exchange.clone()) };
     match &task.dial {
         Dial::Address(address) => vec![prober.probe(&target(*address), task.deadline).await],
         Dial::Name { host, port } => {
@@ -190,5 +193,14 @@ pub(super) async fn converse(means: Means, task: Task) -> Vec<Attempt> {
 
 fn failed(edge: &str, reason: Reason, detail: &str) -> Attempt {
     let (edge, detail) = (edge.to_owned(), detail.to_owned());
-    Attempt { edge, address: None, reason, offender: None, phases: Phases::default(), detail, tls_not_after: None }
+    Attempt {
+        edge,
+        address: None,
+        reason,
+        offender: None,
+        phases: Phases::default(),
+        detail,
+        tls_not_after: None,
+        tls: None,
+    }
 }
