@@ -85,3 +85,48 @@ fn wrong_usage() {
     // A name is still an edge's, and needs a source.
     check(&["tcp://127.0.0.1:1", "mas-to-postgres"], 2, &[], &[]);
 }
+
+/// Goes on, counts every attempt, and answers while it does.
+#[test]
+fn watching_probes_again_and_again() {
+    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = peer.local_addr().unwrap().port();
+    std::thread::spawn(move || peer.incoming().for_each(drop));
+    let folder = tempfile::Builder::new().prefix("portreeve-").tempdir().unwrap();
+    let file = folder.path().join("matrix.yaml");
+    let text = format!(
+        "apiVersion: portreeve.io/v1alpha1\nkind: TrafficMatrix\nmetadata: {{name: mas, namespace: matrix}}\nspec:\n  edges:\n  - {{name: mas-to-peer, from: subject, to: 127.0.0.1, port: {to}}}\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let listen = format!("127.0.0.1:{}", closed());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_portreeve"))
+        .args(["probe", "mas-to-peer", "--watch", "--interval", "0.1", "--nameserver", "127.0.0.1"])
+        .args(["--listen", &listen, "--matrix"])
+        .arg(&file)
+        .spawn()
+        .unwrap();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let mut seen = String::new();
+    let attempts = loop {
+        let count = metric(&listen, "portreeve_probe_attempts_total", &mut seen);
+        if count.is_some_and(|count| count >= 5.0) || std::time::Instant::now() > end {
+            break count;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(attempts.is_some_and(|count| count >= 5.0), "{attempts:?}\n{seen}");
+    let state = seen.lines().find(|line| line.starts_with("portreeve_edge_state") && line.contains("\"ok\""));
+    assert!(state.is_some_and(|line| line.ends_with(" 1")), "{seen}");
+}
+
+/// The value of the first series of a metric that has the edge.
+fn metric(listen: &str, name: &str, seen: &mut String) -> Option<f64> {
+    let mut stream = std::net::TcpStream::connect(listen).ok()?;
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    seen.clear();
+    stream.read_to_string(seen).ok()?;
+    let line = seen.lines().find(|line| line.starts_with(name) && line.contains("mas-to-peer"))?;
+    line.rsplit(' ').next()?.parse().ok()
+}

@@ -50,7 +50,7 @@ pub(super) struct Args {
     /// Go on: probe every interval, and serve /metrics, /healthz, /readyz
     #[arg(long)]
     watch: bool,
-    /// From one round to the next, in seconds
+    /// How often an edge is probed over TCP, DNS or PostgreSQL, in seconds; HTTP and forbidden edges four times, mail and identity providers twenty times as seldom
     #[arg(long, value_name = "SECONDS", default_value_t = 15.0, value_parser = parse_seconds, requires = "watch")]
     interval: f64,
     /// Where --watch serves its metrics
@@ -87,7 +87,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Done> {
     let tasks = addresses.iter().flat_map(|address| address.tasks(means.deadline)).collect();
     let (board, mut strangers) = runtime.block_on(async {
         let board = match &round {
-            Some(round) => round.run(None).await,
+            Some(round) => round.run().await,
             None => Board::default(),
         };
         (board, round::converse_all(&means, tasks).await)

@@ -81,6 +81,12 @@ where
             }
         }
     };
+    if word == startup::Word::Welcome {
+        // A session has begun: it is ended in order, and waited for, or it might outlive the probe.
+        talk.hurry();
+        talk.send(&startup::TERMINATE).await?;
+        while matches!(talk.read(&mut buffer).await, Ok(Heard::Bytes(_))) {}
+    }
     talk.close().await;
     Ok(format!("{so_far}; {}", startup::meaning(word, login.is_some())?))
 }

@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 use std::time::Duration;
 
+use crate::judge::Reason;
+use crate::matrix::{Exchange, Expect};
+
 /// How often, and how many at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -62,6 +65,31 @@ pub enum Hint {
     /// Leave it alone for a while (SMTP 421 and other 4xx, SQLSTATE 28000): the interval doubles each time, up to 15 minutes, and is the usual one again after the first probe without this hint.
     BackOff,
 }
+
+/// What the end of a probe says about the next.
+pub fn hint(exchange: &Exchange, reason: Reason) -> Hint {
+    match (exchange, reason) {
+        // 421 and other 4xx (`proto_mismatch`), 5xx to a greeting (`proto_auth`): a mail server that is busy, or has enough of us.
+        (Exchange::Smtp { .. }, Reason::ProtoMismatch | Reason::ProtoAuth) => Hint::BackOff,
+        // SQLSTATE 28000: each further try is a line in its log.
+        (Exchange::Postgres { .. }, Reason::ProtoAuth) => Hint::BackOff,
+        _ => Hint::None,
+    }
+}
+
+/// From one probe of an exchange to the next, as a multiple of the shortest interval: how much of the peer it takes, and how much it minds.
+pub fn multiple(exchange: &Exchange, expect: Expect) -> u32 {
+    match exchange {
+        // At 15 s: 5 min.
+        Exchange::Smtp { .. } | Exchange::Oidc { .. } => DEEP,
+        _ if expect == Expect::Deny => 4,
+        Exchange::Synapse { .. } | Exchange::MasDiscovery | Exchange::Whoami | Exchange::Http { .. } => 4,
+        Exchange::Tcp | Exchange::DnsUdp | Exchange::DnsTcp | Exchange::Postgres { .. } => 1,
+    }
+}
+
+/// The multiple for the deeper step of an exchange: 5 min at 15 s.
+pub const DEEP: u32 = 20;
 
 #[derive(Debug)]
 struct Entry {

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use portreeve::judge::{Attempt, Class, Declared, Evidence, Mode, Reason, judge};
 use portreeve::matrix::{Exchange, Expect};
+use portreeve::observe::schedule::Damper;
 use portreeve::observe::{DENY_TIMEOUT, Prober, ResolvConf, Target, resolve};
 use tokio::task::JoinSet;
 
-use crate::cells::{CONTROL, Cell, DENIED, OPEN, Who, Wire, address, at_peer};
+use crate::cells::{CONTROL, Cell, DENIED, LOSS, OPEN, Who, Wire, address, at_peer};
 
 /// Where something ends the attempt: Linux gives up on a silent neighbour after 3 s (`mcast_solicit` × `retrans_time_ms`), and a lost SYN comes again each second.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -32,7 +33,7 @@ pub(crate) async fn await_peer() {
 pub(crate) async fn run(cells: &[Cell]) -> Vec<(usize, String)> {
     let mut running = JoinSet::new();
     for (index, cell) in cells.iter().copied().enumerate() {
-        running.spawn(async move { check(&cell).await.err().map(|complaint| (index, complaint)) });
+        running.spawn(async move { checked(&cell).await.err().map(|complaint| (index, complaint)) });
     }
     running.join_all().await.into_iter().flatten().collect()
 }
@@ -53,6 +54,32 @@ async fn attempt(cell: &Cell) -> Attempt {
     let outcome = resolve("db.example.", &ResolvConf::servers(vec![cell.address]), deadline).await;
     let (reason, detail) = outcome.expect_err("the name was looked up");
     Attempt { reason, detail, address: None, ..probe(at_peer(false, OPEN), Wire::Tcp, CONTROL, PATIENCE).await }
+}
+
+async fn checked(cell: &Cell) -> Result<(), String> {
+    if (cell.wire, cell.address.port()) == (Wire::Udp, LOSS) { lossy(cell).await } else { check(cell).await }
+}
+
+/// The router loses every 20th datagram. A probe does not send twice, so each loss is an attempt that failed, is counted, and hides nothing; the state that is shown must not follow it.
+async fn lossy(cell: &Cell) -> Result<(), String> {
+    let mut damper = Damper::new(2, 3);
+    let (mut lost, mut shown) = (0, Vec::new());
+    for _ in 0..20 {
+        let got = probe(cell.address, cell.wire, DENIED, DENY_TIMEOUT).await;
+        lost += u32::from(got.reason == Reason::DnsTimeout);
+        let evidence =
+            Evidence { is_dns: true, target_up: Some(true), source_has_network: true, ..Evidence::default() };
+        let class = got.reason.class(&evidence);
+        let state = judge(Expect::Allow, cell.truth.declared, class, got.reason, Mode::Enforce).state;
+        shown.push(damper.push(state));
+    }
+    // The first vote is shown at once: one attempt of twenty may begin a round with a loss.
+    let settled = shown.iter().skip(2).all(|state| *state == cell.truth.allowed);
+    if lost == 1 && settled {
+        Ok(())
+    } else {
+        Err(format!("loss {}: {lost} of 20 lost, shown {shown:?}", cell.family()))
+    }
 }
 
 async fn check(cell: &Cell) -> Result<(), String> {

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::judge::{Attempt, Board, EdgeReport, Mode, Observation, Phases, Reason, audit::audit, join};
+use crate::judge::{Attempt, Board, EdgeReport, Finding, Mode, Observation, Phases, Reason, audit::audit, join};
 use crate::load::inputs::Inputs;
 use crate::matrix::{Exchange, Expect, Party, ResolvedEdge};
 use crate::observe::{self, DENY_TIMEOUT, Dial, Prober, ResolvConf, Target, dials};
 use crate::policy::Engine;
 use crate::policy::render::RenderName;
-use crate::serve::Shared;
 
 /// Probes that run at the same time.
 const AT_ONCE: usize = 16;
@@ -25,6 +24,9 @@ pub(super) struct Means {
     pub(super) resolv: Arc<ResolvConf>,
     pub(super) deadline: Duration,
 }
+
+/// Rows without what is observed, and the findings of the policies.
+pub(super) type Rows = (Vec<EdgeReport>, Vec<Finding>);
 
 /// Everything one round needs.
 pub(super) struct Round {
@@ -47,30 +49,38 @@ pub(super) struct Task {
 
 impl Round {
     /// Probes once and joins what is known.
-    pub(super) async fn run(&self, shared: Option<&Shared>) -> Board {
-        let (mut rows, audited) = self.declared();
-        let matrix = format!("{}/{}", self.inputs.namespace, self.inputs.matrix);
+    pub(super) async fn run(&self) -> Board {
         let mut observed: BTreeMap<String, Observation> = BTreeMap::new();
         for attempt in self.attempts().await {
-            if let Some(shared) = shared {
-                shared.metrics.record(&matrix, &attempt);
-            }
             observed.entry(attempt.edge.clone()).or_default().attempts.push(attempt);
         }
-        self.evidence(&mut observed);
-        let findings = join(&mut rows, &observed, &audited, Mode::Enforce);
+        self.judge(&self.declared(), &mut observed)
+    }
+
+    /// Joins what was declared and what was observed.
+    pub(super) fn judge(&self, declared: &Rows, observed: &mut BTreeMap<String, Observation>) -> Board {
+        let (mut rows, audited) = declared.clone();
+        self.evidence(observed);
+        let findings = join(&mut rows, observed, &audited, Mode::Enforce);
         rows.retain(|row| observed.contains_key(&row.name));
-        if let Some(shared) = shared {
-            rows.iter()
-                .for_each(|row| row.state.iter().for_each(|state| shared.metrics.verdict(&matrix, &row.name, *state)));
-        }
-        let mut probes: Vec<Attempt> = observed.into_values().flat_map(|o| o.attempts).collect();
+        let mut probes: Vec<Attempt> = observed.values().flat_map(|o| o.attempts.iter().cloned()).collect();
         probes.sort_by(|a, b| (&a.edge, a.address).cmp(&(&b.edge, b.address)));
-        Board { matrix, edges: rows, findings, probes, notes: self.inputs.intent.notes.clone(), changes: Vec::new() }
+        let notes = self.inputs.intent.notes.clone();
+        Board { matrix: self.matrix(), edges: rows, findings, probes, notes, changes: Vec::new() }
+    }
+
+    /// `namespace/name`.
+    pub(super) fn matrix(&self) -> String {
+        format!("{}/{}", self.inputs.namespace, self.inputs.matrix)
+    }
+
+    /// What a chosen edge must be.
+    pub(super) fn expect(&self, edge: &str) -> Option<Expect> {
+        self.inputs.resolution.edges.iter().find(|resolved| resolved.edge.name == edge).map(|r| r.edge.expect)
     }
 
     /// Rows, with their declared fact where manifests were given.
-    fn declared(&self) -> (Vec<EdgeReport>, Vec<crate::judge::Finding>) {
+    pub(super) fn declared(&self) -> Rows {
         let inputs = &self.inputs;
         let Some(world) = &inputs.world else {
             return (crate::cli::matrix::rows(inputs), Vec::new());
@@ -91,7 +101,7 @@ impl Round {
         }
     }
 
-    fn tasks(&self) -> Vec<Task> {
+    pub(super) fn tasks(&self) -> Vec<Task> {
         let inputs = &self.inputs;
         let servers = &self.means.resolv.nameservers;
         let mut tasks = Vec::new();
@@ -114,7 +124,7 @@ impl Round {
         tasks
     }
 
-    async fn attempts(&self) -> Vec<Attempt> {
+    pub(super) async fn attempts(&self) -> Vec<Attempt> {
         let mut attempts = converse_all(&self.means, self.tasks()).await;
         for resolved in self.inputs.resolution.edges.iter().filter(|resolved| self.is_chosen(resolved)) {
             if !attempts.iter().any(|attempt| attempt.edge == resolved.edge.name) {
@@ -131,7 +141,9 @@ impl Round {
     /// What one edge's probes cannot know: Ready endpoints from the manifests, and whether anything answered at all.
     fn evidence(&self, observed: &mut BTreeMap<String, Observation>) {
         let answered = |attempt: &Attempt| {
-            !matches!(attempt.reason, Reason::ConnectTimeout | Reason::DnsTimeout | Reason::ProberError)
+            // What our own kernel refused never left.
+            let nothing_came = [Reason::ConnectTimeout, Reason::DnsTimeout, Reason::LocalDenied, Reason::ProberError];
+            !nothing_came.contains(&attempt.reason)
         };
         let alive = observed.values().flat_map(|o| &o.attempts).any(answered);
         for resolved in &self.inputs.resolution.edges {

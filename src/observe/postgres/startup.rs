@@ -45,8 +45,10 @@ pub(super) fn message(login: Option<&Login>) -> Result<Vec<u8>, Failure> {
 /// The server's first word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
-    /// `R`: it wants a proof of identity, or none.
-    Authentication,
+    /// `R` with another code than 0: it wants a proof of identity.
+    Question,
+    /// `R` with code 0: it lets this user in without one.
+    Welcome,
     /// `E` with its SQLSTATE.
     Error([u8; 5]),
 }
@@ -66,7 +68,9 @@ pub(super) fn read(mut bytes: &[u8]) -> Result<Option<Word>, Failure> {
         let Some(length) = length.checked_sub(4).filter(|length| *length <= MOST) else { return Err(strange()) };
         let Some((body, rest)) = rest.split_at_checked(length) else { return Ok(None) };
         match kind {
-            b'R' if body.len() >= 4 => return Ok(Some(Word::Authentication)),
+            b'R' if body.len() >= 4 => {
+                return Ok(Some(if body.starts_with(&[0; 4]) { Word::Welcome } else { Word::Question }));
+            }
             b'E' => return sqlstate(body).map(Word::Error).map(Some).ok_or_else(strange),
             b'N' | b'v' => bytes = rest,
             _ => return Err(strange()),
@@ -81,6 +85,9 @@ fn sqlstate(body: &[u8]) -> Option<[u8; 5]> {
     let code: [u8; 5] = fields.filter_map(|field| field.strip_prefix(b"C")).next()?.try_into().ok()?;
     code.iter().all(u8::is_ascii_alphanumeric).then_some(code)
 }
+
+/// `Terminate`: how a session ends that has begun.
+pub(super) const TERMINATE: [u8; 5] = [b'X', 0, 0, 0, 4];
 
 /// What the first word means. With a made-up user (`known` false) a refusal of that user says nothing about MAS, and that the server decides about users proves that it serves.
 pub(super) fn meaning(word: Word, known: bool) -> Result<&'static str, Failure> {
@@ -180,7 +187,7 @@ mod tests {
         /// A longer input never changes a word that was whole.
         #[test]
         fn more_bytes_change_nothing(more in proptest::collection::vec(any::<u8>(), 0..50)) {
-            prop_assert_eq!(read(&[SASL, &more].concat()), Ok(Some(Word::Authentication)));
+            prop_assert_eq!(read(&[SASL, &more].concat()), Ok(Some(Word::Question)));
         }
     }
 }
