@@ -93,7 +93,7 @@ pub fn run() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Verify(args) => verify::run(&args),
         #[cfg(target_os = "linux")]
-        Command::Probe(args) => probe::run(args),
+        Command::Probe(args) => probe::run(&args),
         #[cfg(target_os = "linux")]
         Command::Demo(args) => demo::run(args),
     };

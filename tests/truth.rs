@@ -2,7 +2,13 @@
 //!
 //! One cell = one fault, one protocol, one family. Its reason, who sent the ICMP message, its class without and with a control, and the state of an allowed and of a forbidden edge are all asserted, in every round: `PORTREEVE_ROUNDS`, 5 by default.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests are tests, and this one's table is to be seen"
+)]
 
 #[path = "truth/cells.rs"]
 mod cells;

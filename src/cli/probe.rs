@@ -69,16 +69,15 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
     if (0.1..=3600.0).contains(&seconds) { Ok(seconds) } else { Err("from 0.1 to 3600 seconds".to_owned()) }
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<Done> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let (addresses, names): (Vec<String>, Vec<String>) =
         args.edges.iter().cloned().partition(|argument| AdHoc::is_meant(argument));
     let addresses: Vec<AdHoc> =
         addresses.iter().map(|text| AdHoc::parse(text)).collect::<Result<_, _>>().map_err(anyhow::Error::msg)?;
     anyhow::ensure!(addresses.is_empty() || !args.watch, "--watch goes with edges: an address is probed once");
-    let means = means(&args)?;
+    let means = means(args)?;
     // An address needs no source; with neither address nor name, the edges of the sources are meant.
-    let round =
-        if addresses.is_empty() || !names.is_empty() { Some(round(&args, names, means.clone())?) } else { None };
+    let round = if addresses.is_empty() || !names.is_empty() { Some(round(args, names, means.clone())?) } else { None };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     if let Some(round) = round.as_ref().filter(|_| args.watch) {
         return runtime.block_on(watch::watch(round, Duration::from_secs_f64(args.interval), args.listen));
@@ -238,7 +237,7 @@ fn strangers_text(strangers: &[Attempt], style: Style) -> String {
     for attempt in strangers {
         let address = attempt.address.map_or(String::new(), |address| format!("{address} "));
         let cells = [&attempt.edge, attempt.reason.as_str(), &time(attempt), &format!("{address}{}", attempt.detail)];
-        table.row(cells.map(|cell| cell.to_owned()).to_vec());
+        table.row(cells.map(str::to_owned).to_vec());
     }
     let state = |index: usize| if strangers[index].reason == Reason::Ok { State::Ok } else { State::Violated };
     let body = table.render(style, |index, column, cell| match column {

@@ -3,6 +3,8 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use portreeve::judge::Reason;
 use portreeve::matrix::{Exchange, SslMode};
@@ -24,8 +26,20 @@ fn start(data: &Path, address: SocketAddr, log: &Path, settings: &[String]) -> S
     for setting in settings {
         command.args(["-c", setting]);
     }
+    let before = times_ready(log);
     // SIGINT is the fast shutdown.
-    Server::start(&mut command, "INT", address, log)
+    let server = Server::start(&mut command, "INT", address, log);
+    // It listens before it takes sessions: until then it answers with 57P03.
+    let end = Instant::now() + Duration::from_secs(15);
+    while times_ready(log) == before {
+        assert!(Instant::now() < end, "PostgreSQL does not get ready");
+        sleep(Duration::from_millis(20));
+    }
+    server
+}
+
+fn times_ready(log: &Path) -> usize {
+    fs::read_to_string(log).map_or(0, |text| text.matches("ready to accept connections").count())
 }
 
 fn exchange(ssl_mode: SslMode) -> Exchange {

@@ -33,7 +33,7 @@ pub(crate) async fn await_peer() {
 pub(crate) async fn run(cells: &[Cell]) -> Vec<(usize, String)> {
     let mut running = JoinSet::new();
     for (index, cell) in cells.iter().copied().enumerate() {
-        running.spawn(async move { checked(&cell).await.err().map(|complaint| (index, complaint)) });
+        running.spawn(async move { Box::pin(checked(&cell)).await.err().map(|complaint| (index, complaint)) });
     }
     running.join_all().await.into_iter().flatten().collect()
 }
@@ -57,7 +57,11 @@ async fn attempt(cell: &Cell) -> Attempt {
 }
 
 async fn checked(cell: &Cell) -> Result<(), String> {
-    if (cell.wire, cell.address.port()) == (Wire::Udp, LOSS) { lossy(cell).await } else { check(cell).await }
+    if (cell.wire, cell.address.port()) == (Wire::Udp, LOSS) {
+        Box::pin(lossy(cell)).await
+    } else {
+        Box::pin(check(cell)).await
+    }
 }
 
 /// The router loses every 20th datagram. A probe does not send twice, so each loss is an attempt that failed, is counted, and hides nothing; the state that is shown must not follow it.

@@ -81,8 +81,8 @@ pub(super) fn read(mut bytes: &[u8]) -> Result<Option<Word>, Failure> {
 
 /// Field `C` of an error: always there, five letters or digits.
 fn sqlstate(body: &[u8]) -> Option<[u8; 5]> {
-    let fields = body.split(|byte| *byte == 0).filter(|field| !field.is_empty());
-    let code: [u8; 5] = fields.filter_map(|field| field.strip_prefix(b"C")).next()?.try_into().ok()?;
+    let mut fields = body.split(|byte| *byte == 0).filter(|field| !field.is_empty());
+    let code: [u8; 5] = fields.find_map(|field| field.strip_prefix(b"C"))?.try_into().ok()?;
     code.iter().all(u8::is_ascii_alphanumeric).then_some(code)
 }
 
