@@ -11,7 +11,7 @@ mod report;
 mod verdict;
 pub mod verify;
 
-pub use attempt::{Attempt, Phases};
+pub use attempt::{Attempt, Phases, TlsFacts};
 pub use findings::{Code, Finding, Severity};
 pub use join::{Observation, join};
 pub use reason::{Class, Evidence, Reason};

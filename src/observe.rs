@@ -13,6 +13,7 @@ mod oidc;
 mod postgres;
 mod resolver;
 mod run;
+pub mod schedule;
 mod smtp;
 mod synapse;
 mod talk;
@@ -33,6 +34,7 @@ use crate::judge::Attempt;
 use crate::matrix::Exchange;
 
 pub use dial::{Dial, dials};
+pub use postgres::Login;
 pub use resolver::{ResolvConf, resolve};
 pub use tls::roots_from_pem;
 
@@ -58,18 +60,36 @@ pub struct Target {
     pub host: Option<String>,
     /// Bind the client to this address.
     pub source: Option<IpAddr>,
+    /// Go one step further where the exchange has one: PostgreSQL's startup message, an identity provider's keys. To be done seldom (every 5 minutes), for it may leave lines in the peer's log.
+    pub deep: bool,
+    /// Whom PostgreSQL's startup message names; no password is ever sent. Without it a made-up user, whose refusal is no failure.
+    pub login: Option<Login>,
 }
 
 impl Target {
     /// A target without a name of its own and without a fixed source address.
     pub fn new(edge: impl Into<String>, address: SocketAddr, exchange: Exchange) -> Self {
-        Self { edge: edge.into(), address, exchange, host: None, source: None }
+        Self { edge: edge.into(), address, exchange, host: None, source: None, deep: false, login: None }
     }
 
     /// With the name that MAS has for the peer.
     #[must_use]
     pub fn named(mut self, host: impl Into<String>) -> Self {
         self.host = Some(host.into());
+        self
+    }
+
+    /// With the deeper step of the exchange.
+    #[must_use]
+    pub fn deep(mut self) -> Self {
+        self.deep = true;
+        self
+    }
+
+    /// With the names that MAS's own connections to PostgreSQL have.
+    #[must_use]
+    pub fn with_login(mut self, login: Login) -> Self {
+        self.login = Some(login);
         self
     }
 

@@ -193,6 +193,7 @@ fn small() {
             phases,
             detail: String::new(),
             tls_not_after: None,
+            tls: None,
         };
         metrics.record("matrix/mas", &attempt);
         metrics.verdict("matrix/mas", &name, State::Ok);

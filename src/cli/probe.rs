@@ -1,6 +1,9 @@
-//! `portreeve probe`: one real conversation an edge, from where it runs; with `--watch` again and again, as an exporter.
+//! `portreeve probe`: one real conversation an edge, or an address, from where it runs; with `--watch` again and again, as an exporter.
 
-use std::collections::BTreeMap;
+mod adhoc;
+mod round;
+mod watch;
+
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -9,33 +12,27 @@ use std::time::Duration;
 
 use anyhow::Context;
 use serde::Serialize;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
 
 use super::args::{self, IntentArgs, WorldArgs};
-use super::output::{self, Format, Style, Table};
+use super::formats::{self, Case};
+use super::output::{self, Style, Table};
 use super::{Done, Exit};
-use crate::judge::{Attempt, Board, EdgeReport, Mode, Observation, Phases, Reason, State, audit::audit, join};
-use crate::load::inputs::Inputs;
-use crate::matrix::{Exchange, Expect, Party, ResolvedEdge};
-use crate::observe::{self, DENY_TIMEOUT, Dial, Prober, ResolvConf, Target, dials, roots_from_pem};
-use crate::policy::Engine;
-use crate::policy::render::RenderName;
-use crate::serve::{self, Role, Shared, Surface};
+use crate::judge::{Attempt, Board, EdgeReport, Reason, State};
+use crate::matrix::Expect;
+use crate::observe::{Prober, ResolvConf, roots_from_pem};
 use crate::source::files::{self, MAX_CONFIG_BYTES};
-
-/// Probes that run at the same time.
-const AT_ONCE: usize = 16;
+use adhoc::{AdHoc, VANTAGE};
+pub(super) use round::{Means, Round};
 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Without names, the connections that MAS opens are probed, and synapse-to-mas by asking Synapse. \
-    Connections that others open (traefik-to-mas) and forbidden ones say something only from their own source: name them to probe them from here."
+    Connections that others open (traefik-to-mas) and forbidden ones say something only from their own source: name them to probe them from here.\n\n\
+    An address is probed from here, not from MAS, so what comes of it never counts as observed. What will be sent is printed first."
 )]
 pub(super) struct Args {
-    /// Only these edges
-    #[arg(value_name = "EDGE")]
+    /// Only these edges; or addresses, which need no source: postgres://db:5432, smtp://host:587, smtps://host, dns://10.43.0.10, https://host, http://host, tcp://host:port
+    #[arg(value_name = "EDGE|ADDRESS")]
     edges: Vec<String>,
     #[command(flatten)]
     intent: IntentArgs,
@@ -53,7 +50,7 @@ pub(super) struct Args {
     /// Go on: probe every interval, and serve /metrics, /healthz, /readyz
     #[arg(long)]
     watch: bool,
-    /// From one round to the next, in seconds
+    /// How often an edge is probed over TCP, DNS or PostgreSQL, in seconds; HTTP and forbidden edges four times, mail and identity providers twenty times as seldom
     #[arg(long, value_name = "SECONDS", default_value_t = 15.0, value_parser = parse_seconds, requires = "watch")]
     interval: f64,
     /// Where --watch serves its metrics
@@ -64,7 +61,7 @@ pub(super) struct Args {
     allow_unknown: bool,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: ProbeFormat,
 }
 
 pub(super) fn parse_seconds(text: &str) -> Result<f64, String> {
@@ -73,43 +70,103 @@ pub(super) fn parse_seconds(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
-    let inputs = args::read(&args.intent, &args.world)?;
-    for name in &args.edges {
-        let known = inputs.resolution.edges.iter().any(|resolved| resolved.edge.name == *name);
-        let names = || inputs.resolution.edges.iter().map(|e| e.edge.name.as_str()).collect::<Vec<_>>().join(", ");
-        anyhow::ensure!(known, "there is no edge `{name}`; there are {}", names());
+    let (addresses, names): (Vec<String>, Vec<String>) =
+        args.edges.iter().cloned().partition(|argument| AdHoc::is_meant(argument));
+    let addresses: Vec<AdHoc> =
+        addresses.iter().map(|text| AdHoc::parse(text)).collect::<Result<_, _>>().map_err(anyhow::Error::msg)?;
+    anyhow::ensure!(addresses.is_empty() || !args.watch, "--watch goes with edges: an address is probed once");
+    let means = means(args)?;
+    // An address needs no source; with neither address nor name, the edges of the sources are meant.
+    let round = if addresses.is_empty() || !names.is_empty() { Some(round(args, names, means.clone())?) } else { None };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    if let Some(round) = round.as_ref().filter(|_| args.watch) {
+        return runtime.block_on(watch::watch(round, Duration::from_secs_f64(args.interval), args.listen));
     }
+    announce(&addresses);
+    let tasks = addresses.iter().flat_map(|address| address.tasks(means.deadline)).collect();
+    let (board, mut strangers) = runtime.block_on(async {
+        let board = match &round {
+            Some(round) => round.run().await,
+            None => Board::default(),
+        };
+        (board, round::converse_all(&means, tasks).await)
+    });
+    strangers.sort_by(|a, b| (&a.edge, a.address).cmp(&(&b.edge, b.address)));
+    let text = match args.output {
+        ProbeFormat::Json => output::json(&ProbeJson {
+            edges: &board.edges,
+            probes: &board.probes,
+            findings: &board.findings,
+            addresses: (!addresses.is_empty()).then_some(Addresses { vantage: VANTAGE, probes: &strangers }),
+        })?,
+        ProbeFormat::Junit => formats::junit("portreeve probe", &cases(&board, &strangers, args.allow_unknown)),
+        ProbeFormat::Text => {
+            let style = Style::detect();
+            let edges = if round.is_some() { text(&board, style) } else { String::new() };
+            edges + &strangers_text(&strangers, style)
+        }
+    };
+    let wrong = board.edges.iter().any(|edge| fails(edge, args.allow_unknown))
+        || strangers.iter().any(|attempt| attempt.reason != Reason::Ok);
+    Ok(Done { text, exit: Exit::findings_if(wrong) })
+}
+
+fn means(args: &Args) -> anyhow::Result<Means> {
     let roots = match &args.ca {
         Some(path) => {
             roots_from_pem(files::read(path, MAX_CONFIG_BYTES)?.text.as_bytes()).context("--ca cannot be used")?
         }
         None => Vec::new(),
     };
-    let round = Round {
+    Ok(Means {
         prober: Arc::new(Prober::new(&roots).context("--ca cannot be used")?),
         resolv: Arc::new(resolv_conf(args)?),
         deadline: Duration::from_secs_f64(args.timeout),
-        inputs,
-        chosen: args.edges.clone(),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    if args.watch {
-        return runtime.block_on(watch(&round, Duration::from_secs_f64(args.interval), args.listen));
+    })
+}
+
+fn round(args: &Args, chosen: Vec<String>, means: Means) -> anyhow::Result<Round> {
+    let inputs = args::read(&args.intent, &args.world)?;
+    for name in &chosen {
+        let known = inputs.resolution.edges.iter().any(|resolved| resolved.edge.name == *name);
+        let names = || inputs.resolution.edges.iter().map(|e| e.edge.name.as_str()).collect::<Vec<_>>().join(", ");
+        anyhow::ensure!(known, "there is no edge `{name}`; there are {}", names());
     }
-    let board = runtime.block_on(round.run(None));
-    let text = match args.output {
-        Format::Json => {
-            output::json(&ProbeJson { edges: &board.edges, probes: &board.probes, findings: &board.findings })?
-        }
-        Format::Text => text(&board, Style::detect()),
-    };
-    let fails = |edge: &EdgeReport| match edge.state {
+    Ok(Round { inputs, means, chosen })
+}
+
+/// Says what will be sent before anything is.
+fn announce(addresses: &[AdHoc]) {
+    let lines: String = addresses.iter().fold(String::new(), |mut out, address| {
+        let _ = writeln!(out, "portreeve probe: {}", address.announcement());
+        out
+    });
+    // Who closed standard error does not want to know.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), lines.as_bytes());
+}
+
+fn fails(edge: &EdgeReport, allow_unknown: bool) -> bool {
+    match edge.state {
         Some(State::Violated) => true,
-        Some(State::Unknown) => edge.tier == 0 && edge.expect == Expect::Allow && !args.allow_unknown,
+        Some(State::Unknown) => edge.tier == 0 && edge.expect == Expect::Allow && !allow_unknown,
         _ => false,
-    };
-    let exit = Exit::findings_if(board.edges.iter().any(fails));
-    Ok(Done { text, exit })
+    }
+}
+
+fn cases(board: &Board, strangers: &[Attempt], allow_unknown: bool) -> Vec<Case> {
+    let edges = board.edges.iter().map(|edge| {
+        let failure = || match &edge.finding {
+            Some(finding) => format!("{}: {}", finding.code, finding.message),
+            None => edge.reason.map_or("not probed", Reason::as_str).to_owned(),
+        };
+        Case { name: edge.name.clone(), failure: fails(edge, allow_unknown).then(failure) }
+    });
+    let strangers = strangers.iter().map(|attempt| {
+        let address = attempt.address.map_or(String::new(), |address| format!(" {address}"));
+        let failure = (attempt.reason != Reason::Ok).then(|| format!("{}: {}", attempt.reason, attempt.detail));
+        Case { name: format!("{}{address} ({VANTAGE})", attempt.edge), failure }
+    });
+    edges.chain(strangers).collect()
 }
 
 fn resolv_conf(args: &Args) -> anyhow::Result<ResolvConf> {
@@ -124,214 +181,27 @@ struct ProbeJson<'a> {
     edges: &'a [EdgeReport],
     probes: &'a [Attempt],
     findings: &'a [crate::judge::Finding],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    addresses: Option<Addresses<'a>>,
 }
 
-/// Everything one round needs.
-pub(super) struct Round {
-    pub(super) inputs: Inputs,
-    pub(super) prober: Arc<Prober>,
-    pub(super) resolv: Arc<ResolvConf>,
-    pub(super) deadline: Duration,
-    /// Edges named by the user; empty: those that mean something from anywhere.
-    pub(super) chosen: Vec<String>,
+/// Addresses of the user's own.
+#[derive(Serialize)]
+struct Addresses<'a> {
+    vantage: &'static str,
+    probes: &'a [Attempt],
 }
 
-/// One conversation to have.
-struct Task {
-    edge: String,
-    dial: Dial,
-    exchange: Exchange,
-    deadline: Duration,
-}
-
-impl Round {
-    /// Probes once and joins what is known.
-    pub(super) async fn run(&self, shared: Option<&Shared>) -> Board {
-        let (mut rows, audited) = self.declared();
-        let matrix = format!("{}/{}", self.inputs.namespace, self.inputs.matrix);
-        let mut observed: BTreeMap<String, Observation> = BTreeMap::new();
-        for attempt in self.attempts().await {
-            if let Some(shared) = shared {
-                shared.metrics.record(&matrix, &attempt);
-            }
-            observed.entry(attempt.edge.clone()).or_default().attempts.push(attempt);
-        }
-        self.evidence(&mut observed);
-        let findings = join(&mut rows, &observed, &audited, Mode::Enforce);
-        rows.retain(|row| observed.contains_key(&row.name));
-        if let Some(shared) = shared {
-            for row in &rows {
-                if let Some(state) = row.state {
-                    shared.metrics.verdict(&matrix, &row.name, state);
-                }
-            }
-        }
-        let mut probes: Vec<Attempt> = observed.into_values().flat_map(|o| o.attempts).collect();
-        probes.sort_by(|a, b| (&a.edge, a.address).cmp(&(&b.edge, b.address)));
-        Board { matrix, edges: rows, findings, probes, notes: self.inputs.intent.notes.clone(), changes: Vec::new() }
-    }
-
-    /// Rows, with their declared fact where manifests were given.
-    fn declared(&self) -> (Vec<EdgeReport>, Vec<crate::judge::Finding>) {
-        let inputs = &self.inputs;
-        let Some(world) = &inputs.world else {
-            return (super::matrix::rows(inputs), Vec::new());
-        };
-        let engine = Engine::new(world, &inputs.policies);
-        let name = RenderName { matrix: inputs.matrix.clone(), namespace: inputs.namespace.clone() };
-        let audited = audit(&inputs.resolution, world, &inputs.policies, &engine, &name);
-        (audited.edges, audited.findings)
-    }
-
-    fn is_chosen(&self, resolved: &ResolvedEdge) -> bool {
-        let edge = &resolved.edge;
-        if self.chosen.is_empty() {
-            let ours = edge.from.contains(&Party::Subject) || edge.exchange == Exchange::Whoami;
-            ours && edge.expect == Expect::Allow
-        } else {
-            self.chosen.contains(&edge.name)
-        }
-    }
-
-    fn tasks(&self) -> Vec<Task> {
-        let inputs = &self.inputs;
-        let servers = &self.resolv.nameservers;
-        let mut tasks = Vec::new();
-        for resolved in inputs.resolution.edges.iter().filter(|resolved| self.is_chosen(resolved)) {
-            let edge = &resolved.edge;
-            // Whether Synapse reaches MAS is asked at Synapse, where MAS reaches it.
-            let asked = match edge.exchange {
-                Exchange::Whoami => {
-                    inputs.resolution.edges.iter().find(|e| matches!(e.edge.exchange, Exchange::Synapse { .. }))
-                }
-                _ => Some(resolved),
-            };
-            let deadline = if edge.expect == Expect::Deny { self.deadline.max(DENY_TIMEOUT) } else { self.deadline };
-            let task = |dial| Task { edge: edge.name.clone(), dial, exchange: edge.exchange.clone(), deadline };
-            let found = asked.map_or(Vec::new(), |asked| dials(asked, inputs.world.as_ref(), servers));
-            tasks.extend(found.into_iter().map(task));
-        }
-        tasks
-    }
-
-    async fn attempts(&self) -> Vec<Attempt> {
-        let mut waiting = self.tasks().into_iter();
-        let mut attempts: Vec<Attempt> = Vec::new();
-        let mut running = JoinSet::new();
-        loop {
-            while running.len() < AT_ONCE {
-                let Some(task) = waiting.next() else { break };
-                running.spawn(converse(Arc::clone(&self.prober), Arc::clone(&self.resolv), task));
-            }
-            match running.join_next().await {
-                Some(Ok(done)) => attempts.extend(done),
-                Some(Err(_)) => {}
-                None => break,
-            }
-        }
-        for resolved in self.inputs.resolution.edges.iter().filter(|resolved| self.is_chosen(resolved)) {
-            if !attempts.iter().any(|attempt| attempt.edge == resolved.edge.name) {
-                attempts.push(failed(
-                    &resolved.edge.name,
-                    Reason::ProberError,
-                    "no source says where it goes: see `portreeve matrix`",
-                ));
-            }
-        }
-        attempts
-    }
-
-    /// What one edge's probes cannot know: Ready endpoints from the manifests, and whether anything answered at all.
-    fn evidence(&self, observed: &mut BTreeMap<String, Observation>) {
-        let answered = |attempt: &Attempt| {
-            !matches!(attempt.reason, Reason::ConnectTimeout | Reason::DnsTimeout | Reason::ProberError)
-        };
-        let alive = observed.values().flat_map(|o| &o.attempts).any(answered);
-        for resolved in &self.inputs.resolution.edges {
-            let Some(observation) = observed.get_mut(&resolved.edge.name) else { continue };
-            observation.source_has_network = alive;
-            observation.second_hand = resolved.edge.exchange == Exchange::Whoami;
-            observation.target_up = self.inputs.world.as_ref().and_then(|world| resolved.readiness(world));
-        }
-    }
-}
-
-/// Resolves if need be, and has the conversation with every address.
-async fn converse(prober: Arc<Prober>, resolv: Arc<ResolvConf>, task: Task) -> Vec<Attempt> {
-    let target = |address| Target::new(task.edge.clone(), address, task.exchange.clone());
-    match &task.dial {
-        Dial::Address { address, host } => {
-            let target = target(*address);
-            let target = match host {
-                Some(host) => target.named(host.clone()),
-                None => target,
-            };
-            vec![prober.probe(&target, task.deadline).await]
-        }
-        Dial::Name { host, port } => {
-            let started = tokio::time::Instant::now();
-            match observe::resolve(host, &resolv, task.deadline).await {
-                Err((reason, detail)) => {
-                    let mut attempt = failed(&task.edge, reason, &detail);
-                    attempt.phases.resolve = Some(started.elapsed());
-                    vec![attempt]
-                }
-                Ok(addresses) => {
-                    let resolve = started.elapsed();
-                    let mut attempts = Vec::new();
-                    for address in addresses {
-                        let target = target(SocketAddr::new(address, *port)).named(host.clone());
-                        let mut attempt = prober.probe(&target, task.deadline).await;
-                        attempt.phases.resolve = Some(resolve);
-                        attempts.push(attempt);
-                    }
-                    attempts
-                }
-            }
-        }
-    }
-}
-
-fn failed(edge: &str, reason: Reason, detail: &str) -> Attempt {
-    let (edge, detail) = (edge.to_owned(), detail.to_owned());
-    Attempt { edge, address: None, reason, offender: None, phases: Phases::default(), detail, tls_not_after: None }
-}
-
-async fn watch(round: &Round, interval: Duration, listen: SocketAddr) -> anyhow::Result<Done> {
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-    let shared = Arc::new(Shared::new(Role::Both));
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let address = listener.local_addr()?;
-    let _ = std::io::Write::write_all(
-        &mut std::io::stderr(),
-        format!("portreeve probe: http://{address}/metrics\n").as_bytes(),
-    );
-    let mut tasks = JoinSet::new();
-    tasks.spawn(serve::serve(listener, Arc::clone(&shared), Surface::Metrics, None, std::future::pending()));
-    let mut ticks = tokio::time::interval(interval);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            biased;
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
-            Some(ended) = tasks.join_next() => anyhow::bail!("the listener ended by itself ({ended:?})"),
-            _ = ticks.tick() => {
-                let board = tokio::select! {
-                    biased;
-                    _ = interrupt.recv() => break,
-                    _ = terminate.recv() => break,
-                    board = round.run(Some(&shared)) => board,
-                };
-                shared.publish(board);
-                shared.set_ready(true);
-            }
-        }
-    }
-    shared.set_ready(false);
-    tasks.shutdown().await;
-    Ok(Done { text: String::new(), exit: Exit::Fine })
+/// How `probe` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum ProbeFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object
+    Json,
+    /// JUnit XML, for test reports
+    Junit,
 }
 
 fn text(board: &Board, style: Style) -> String {
@@ -340,11 +210,9 @@ fn text(board: &Board, style: Style) -> String {
     for row in &board.edges {
         let state = row.state.unwrap_or(State::Unknown);
         for (index, attempt) in board.probes.iter().filter(|attempt| attempt.edge == row.name).enumerate() {
-            let time = attempt.phases.total();
-            let time = if time.is_zero() { String::new() } else { format!("{:.1} ms", time.as_secs_f64() * 1e3) };
             let address = attempt.address.map_or(String::new(), |address| format!("{address} "));
             let (name, word) = if index == 0 { (row.name.as_str(), state.as_str()) } else { ("", "") };
-            let cells = [name, word, attempt.reason.as_str(), &time, &format!("{address}{}", attempt.detail)];
+            let cells = [name, word, attempt.reason.as_str(), &time(attempt), &format!("{address}{}", attempt.detail)];
             table.row(cells.map(str::to_owned).to_vec());
             states.push(state);
         }
@@ -358,4 +226,29 @@ fn text(board: &Board, style: Style) -> String {
         let _ = write!(out, "\n{}", output::findings(&board.findings, style));
     }
     out
+}
+
+/// Attempts at addresses of the user's own, which have no state.
+fn strangers_text(strangers: &[Attempt], style: Style) -> String {
+    if strangers.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&["ADDRESS", "REASON", "TIME", "WHERE AND WHAT HAPPENED"]);
+    for attempt in strangers {
+        let address = attempt.address.map_or(String::new(), |address| format!("{address} "));
+        let cells = [&attempt.edge, attempt.reason.as_str(), &time(attempt), &format!("{address}{}", attempt.detail)];
+        table.row(cells.map(str::to_owned).to_vec());
+    }
+    let state = |index: usize| if strangers[index].reason == Reason::Ok { State::Ok } else { State::Violated };
+    let body = table.render(style, |index, column, cell| match column {
+        0 => style.bold(cell),
+        1 => style.state(state(index), cell),
+        _ => cell.to_owned(),
+    });
+    format!("{body}{}\n", style.dim(VANTAGE))
+}
+
+fn time(attempt: &Attempt) -> String {
+    let time = attempt.phases.total();
+    if time.is_zero() { String::new() } else { format!("{:.1} ms", time.as_secs_f64() * 1e3) }
 }

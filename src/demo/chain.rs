@@ -438,6 +438,7 @@ fn nothing_to_dial(edge: &str) -> Attempt {
         phases: Phases::default(),
         detail: "no address of a target is known".to_owned(),
         tls_not_after: None,
+        tls: None,
     }
 }
 

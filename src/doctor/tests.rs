@@ -84,6 +84,7 @@ fn asked(
         offender: None,
         phases: crate::judge::Phases::default(),
         detail: "as seen".to_owned(),
+        tls: None,
         tls_not_after: Some(NOW + days * 24 * 3600),
     };
     let place = crate::source::Place::whole("config.yaml");

@@ -22,6 +22,27 @@ pub struct Attempt {
     pub detail: String,
     /// The certificate's end, seconds since 1970, also when its verification failed.
     pub tls_not_after: Option<i64>,
+    /// What the handshake showed, also when its verification failed. `None` when no certificate came.
+    pub tls: Option<TlsFacts>,
+}
+
+/// What a TLS handshake showed. Times are seconds since 1970; texts are the peer's own, cut and without control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsFacts {
+    /// The leaf's begin.
+    pub not_before: Option<i64>,
+    /// The leaf's end.
+    pub not_after: Option<i64>,
+    /// The earliest end in the chain as it was sent, leaf included.
+    pub chain_not_after: Option<i64>,
+    /// The common name of the leaf's issuer.
+    pub issuer: Option<String>,
+    /// How many DNS names and addresses the leaf is for (subjectAltName).
+    pub names: usize,
+    /// `TLSv1.2` or `TLSv1.3`; known only after a handshake that succeeded.
+    pub version: Option<&'static str>,
+    /// The protocol that was agreed (ALPN); known only after a handshake that succeeded.
+    pub alpn: Option<String>,
 }
 
 /// Duration of each phase that took place.

@@ -212,6 +212,7 @@ mod tests {
             phases: Phases::default(),
             detail: String::new(),
             tls_not_after: None,
+            tls: None,
         };
         let attempts = reasons.iter().map(attempt).collect();
         (name.to_owned(), Observation { attempts, target_up: Some(true), source_has_network: true, second_hand: false })

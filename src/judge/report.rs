@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
-use super::{Attempt, Class, Declared, Finding, Reason, State};
+use super::{Attempt, Class, Declared, Finding, Reason, State, TlsFacts};
 use crate::matrix::{Expect, Party, Peer, PeerKind, ResolvedEdge};
 
 /// Everything there is to show about one matrix at one time.
@@ -99,7 +99,7 @@ impl Serialize for EdgeReport {
 
 impl Serialize for Attempt {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Attempt", 7)?;
+        let mut out = serializer.serialize_struct("Attempt", 8)?;
         out.serialize_field("edge", &self.edge)?;
         out.serialize_field("address", &self.address)?;
         out.serialize_field("reason", self.reason.as_str())?;
@@ -113,6 +113,21 @@ impl Serialize for Attempt {
         out.serialize_field("phases", &phases)?;
         out.serialize_field("detail", &self.detail)?;
         out.serialize_field("tlsNotAfter", &self.tls_not_after)?;
+        out.serialize_field("tls", &self.tls)?;
+        out.end()
+    }
+}
+
+impl Serialize for TlsFacts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("TlsFacts", 7)?;
+        out.serialize_field("notBefore", &self.not_before)?;
+        out.serialize_field("notAfter", &self.not_after)?;
+        out.serialize_field("chainNotAfter", &self.chain_not_after)?;
+        out.serialize_field("issuer", &self.issuer)?;
+        out.serialize_field("names", &self.names)?;
+        out.serialize_field("version", &self.version)?;
+        out.serialize_field("alpn", &self.alpn)?;
         out.end()
     }
 }

@@ -1,4 +1,4 @@
-//! The one field of a certificate that nobody hands out after a failed verification: its end.
+//! The fields of a certificate that nobody hands out after a failed verification: its times, its issuer, its names.
 
 /// Tags of X.690 §8 that lie on the way to the validity.
 const SEQUENCE: u8 = 0x30;
@@ -6,13 +6,35 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 /// `[0] EXPLICIT Version`, absent in version 1.
 const VERSION: u8 = 0xa0;
+const OCTET_STRING: u8 = 0x04;
+/// `[3] EXPLICIT Extensions`.
+const EXTENSIONS: u8 = 0xa3;
+/// OID 2.5.4.3 and 2.5.29.17, whole elements.
+const COMMON_NAME: &[u8] = &[0x06, 3, 0x55, 0x04, 0x03];
+const SUBJECT_ALT_NAME: &[u8] = &[0x06, 3, 0x55, 0x1d, 0x11];
+/// `ub-common-name` of RFC 5280, Appendix A.
+const MOST_NAME: usize = 64;
 
-/// `notAfter` of a certificate in DER, seconds since 1970; `None` when it cannot be read (RFC 5280 §4.1).
+/// What a certificate says of itself (RFC 5280 §4.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Certificate {
+    /// Seconds since 1970.
+    pub(super) not_before: i64,
+    pub(super) not_after: i64,
+    /// Common names, fit for a sentence.
+    pub(super) issuer: Option<String>,
+    pub(super) subject: Option<String>,
+    /// DNS names and addresses of subjectAltName.
+    pub(super) names: usize,
+}
+
+/// Reads a certificate in DER; `None` when its validity cannot be read.
 ///
 /// ```text
-/// Certificate ::= SEQUENCE { tbsCertificate SEQUENCE { [0] version?, serialNumber, signature, issuer, validity SEQUENCE { notBefore, notAfter }, … } … }
+/// Certificate ::= SEQUENCE { tbsCertificate SEQUENCE { [0] version?, serialNumber, signature, issuer, validity SEQUENCE { notBefore, notAfter },
+///                            subject, subjectPublicKeyInfo, [1]?, [2]?, [3] extensions? }, … }
 /// ```
-pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
+pub(super) fn read(certificate: &[u8]) -> Option<Certificate> {
     let (tag, certificate, _) = element(certificate)?;
     let (inner_tag, mut fields, _) = element(certificate)?;
     if (tag, inner_tag) != (SEQUENCE, SEQUENCE) {
@@ -21,13 +43,55 @@ pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
     if fields.first() == Some(&VERSION) {
         fields = element(fields)?.2;
     }
-    for _ in ["serialNumber", "signature", "issuer"] {
+    for _ in ["serialNumber", "signature"] {
         fields = element(fields)?.2;
     }
-    let (tag, validity, _) = element(fields)?;
-    let (_, _, after) = element(validity)?;
-    let (kind, text, _) = element(after)?;
-    (tag == SEQUENCE).then(|| time(kind, text))?
+    let (_, issuer, fields) = element(fields)?;
+    let (tag, validity, fields) = element(fields)?;
+    let (before_kind, before, validity) = element(validity)?;
+    let (after_kind, after, _) = element(validity)?;
+    if tag != SEQUENCE {
+        return None;
+    }
+    let (subject, rest) = element(fields).map_or((&[][..], &[][..]), |(_, subject, rest)| (subject, rest));
+    Some(Certificate {
+        not_before: time(before_kind, before)?,
+        not_after: time(after_kind, after)?,
+        issuer: common_name(issuer),
+        subject: common_name(subject),
+        names: elements(rest).find(|(tag, _)| *tag == EXTENSIONS).map_or(0, |(_, content)| names(content)),
+    })
+}
+
+/// `Name ::= SEQUENCE OF SET OF SEQUENCE { type OID, value }`; the last common name is the most specific.
+fn common_name(name: &[u8]) -> Option<String> {
+    let attributes = elements(name).flat_map(|(_, set)| elements(set));
+    let values = attributes.filter_map(|(_, attribute)| {
+        let value = attribute.strip_prefix(COMMON_NAME)?;
+        let (_, text, _) = element(value)?;
+        // The strings in use are UTF-8 or subsets of it.
+        let text = String::from_utf8_lossy(text);
+        Some(text.chars().map(|c| if c.is_control() { '?' } else { c }).take(MOST_NAME).collect())
+    });
+    values.last()
+}
+
+/// How many dNSName and iPAddress entries subjectAltName has (RFC 5280 §4.2.1.6).
+fn names(extensions: &[u8]) -> usize {
+    let Some((SEQUENCE, list, _)) = element(extensions) else { return 0 };
+    let found = elements(list).find_map(|(_, extension)| extension.strip_prefix(SUBJECT_ALT_NAME));
+    let octets = found.and_then(|rest| elements(rest).find(|(tag, _)| *tag == OCTET_STRING));
+    let names = octets.and_then(|(_, content)| element(content)).map_or(&[][..], |(_, names, _)| names);
+    elements(names).filter(|(tag, _)| matches!(tag & 0x1f, 2 | 7)).count()
+}
+
+/// The elements one after another, until one cannot be read.
+fn elements(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let (tag, content, rest) = element(bytes)?;
+        bytes = rest;
+        Some((tag, content))
+    })
 }
 
 /// Tag, content and what follows of the first element. Lengths are definite in DER (X.690 §10.1).
@@ -83,6 +147,27 @@ mod tests {
 
     use super::*;
 
+    fn not_after(certificate: &[u8]) -> Option<i64> {
+        read(certificate).map(|certificate| certificate.not_after)
+    }
+
+    #[test]
+    fn names_and_issuers() {
+        let mut params =
+            rcgen::CertificateParams::new(vec!["a.example".to_owned(), "b.example".to_owned(), "192.0.2.1".to_owned()])
+                .unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "TRAEFIK DEFAULT CERT");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let got = read(params.self_signed(&key).unwrap().der()).unwrap();
+        assert_eq!((got.names, got.subject.as_deref()), (3, Some("TRAEFIK DEFAULT CERT")));
+        assert_eq!(got.issuer, got.subject);
+        assert!(got.not_before < got.not_after);
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        let bare = read(params.self_signed(&key).unwrap().der()).unwrap();
+        assert_eq!((bare.names, bare.subject, bare.issuer), (0, None, None));
+    }
+
     fn certificate(year: i32) -> Vec<u8> {
         let mut params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
         params.not_after = rcgen::date_time_ymd(year, 3, 1);
@@ -121,7 +206,9 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = not_after(&bytes);
+            let _ = read(&bytes);
+            let _ = common_name(&bytes);
+            let _ = names(&bytes);
         }
 
         #[test]
@@ -129,7 +216,7 @@ mod tests {
             let mut damaged = certificate(2027);
             let at = at % damaged.len();
             damaged[at] = byte;
-            let _ = not_after(&damaged);
+            let _ = read(&damaged);
         }
     }
 }

@@ -18,7 +18,66 @@ pub(super) async fn exchange(run: &mut Run<'_>, issuer: &str) -> Result<String, 
     if answer.status != 200 {
         return Err(http::status(&get, answer.status));
     }
-    read_document(&answer.body, issuer)
+    let detail = read_document(&answer.body, issuer)?;
+    if !run.target.deep {
+        return Ok(detail);
+    }
+    Ok(format!("{detail}; {}", deeper(run, &base, &answer.body).await?))
+}
+
+/// Asks for the keys, and says which endpoints MAS needs on hosts that this edge does not cover.
+///
+/// Only the edge's own host is asked: a document names whatever its author likes, and no probe goes where no edge leads.
+async fn deeper(run: &mut Run<'_>, base: &Base, document: &[u8]) -> Result<String, Failure> {
+    let object = http::json_object(document)?;
+    let jwks = endpoint(&object, "jwks_uri")?;
+    let mut said = if (jwks.tls, &jwks.host, jwks.port) == (base.tls, &base.host, base.port) {
+        let get =
+            Get { tls: jwks.tls, host: &jwks.host, port: jwks.port, path: &jwks.path, bearer: None, body_for: &[200] };
+        let answer = http::fetch(run, &get).await?;
+        if answer.status != 200 {
+            return Err(http::status(&get, answer.status));
+        }
+        count_keys(&answer.body)?
+    } else {
+        "its keys were not asked for".to_owned()
+    };
+    let elsewhere = other_hosts(&object, &base.host);
+    if !elsewhere.is_empty() {
+        said = format!("{said}; MAS must also reach {}", elsewhere.join(", "));
+    }
+    Ok(said)
+}
+
+/// A URL of the document. Its text is not repeated.
+fn endpoint(object: &serde_json::Map<String, serde_json::Value>, key: &'static str) -> Result<Base, Failure> {
+    let refuse = |_| Failure::new(Reason::HttpBody, format!("{key} of the discovery document is no http or https URL"));
+    Base::parse(text(object, key)?).map_err(refuse)
+}
+
+/// Hosts other than the issuer's that MAS itself calls; the authorization endpoint is the browser's.
+fn other_hosts(object: &serde_json::Map<String, serde_json::Value>, issuer: &str) -> Vec<String> {
+    let called = ["jwks_uri", "token_endpoint", "userinfo_endpoint"];
+    let mut hosts: Vec<String> = called
+        .into_iter()
+        .filter_map(|key| endpoint(object, key).ok())
+        .filter(|base| !base.host.eq_ignore_ascii_case(issuer))
+        .map(|base| quoted(&base.host))
+        .collect();
+    hosts.sort();
+    hosts.dedup();
+    hosts
+}
+
+/// Without a key no login can be verified (RFC 7517 §5).
+fn count_keys(body: &[u8]) -> Result<String, Failure> {
+    match http::json_object(body)?.get("keys") {
+        Some(serde_json::Value::Array(keys)) if !keys.is_empty() => Ok(format!("it has {} keys", keys.len())),
+        Some(serde_json::Value::Array(_)) => {
+            Err(Failure::new(Reason::HttpBody, "the provider's list of keys is empty"))
+        }
+        _ => Err(Failure::new(Reason::HttpBody, "the provider's jwks_uri gives no list of keys")),
+    }
 }
 
 /// Asks MAS for its own discovery document, as Synapse and the ingress controller's clients do.
@@ -71,6 +130,19 @@ mod tests {
             }
             (got, expect) => panic!("{got:?}, expected {expect:?}"),
         }
+    }
+
+    #[test]
+    fn keys_and_hosts() {
+        let reason = |body: &[u8]| count_keys(body).map(drop).map_err(|failure| failure.reason);
+        assert_eq!(reason(br#"{"keys":[{}]}"#), Ok(()));
+        for body in [&br#"{"keys":[]}"#[..], b"{}", b"[]", b"<html>", br#"{"keys":"k"}"#] {
+            assert_eq!(reason(body), Err(Reason::HttpBody), "{body:?}");
+        }
+        let object = http::json_object(
+            br#"{"jwks_uri":"https://a/x","token_endpoint":"https://b/t","userinfo_endpoint":"https://b/u","authorization_endpoint":"https://c/"}"#,
+        );
+        assert_eq!(other_hosts(&object.unwrap(), "A"), ["\"b\""]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::talk::Talk;
 use super::tls::{Check, Heeded};
 use super::{FAR, Prober, Target, connect};
-use crate::judge::{Attempt, Phases, Reason};
+use crate::judge::{Attempt, Phases, Reason, TlsFacts};
 use crate::matrix::Exchange;
 
 pub(super) struct Run<'a> {
@@ -18,13 +18,13 @@ pub(super) struct Run<'a> {
     pub(super) deadline: Instant,
     phases: Phases,
     connected: bool,
-    tls_not_after: Option<i64>,
+    tls: Option<TlsFacts>,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(prober: &'a Prober, target: &'a Target, started: Instant, deadline: Duration) -> Self {
         let deadline = started + deadline.min(FAR);
-        Self { prober, target, started, deadline, phases: Phases::default(), connected: false, tls_not_after: None }
+        Self { prober, target, started, deadline, phases: Phases::default(), connected: false, tls: None }
     }
 
     /// The name MAS has for the peer, else the address.
@@ -32,11 +32,11 @@ impl<'a> Run<'a> {
         self.target.host.clone().unwrap_or_else(|| self.target.address.ip().to_string())
     }
 
-    /// Connects over TCP.
+    /// Connects over TCP. Of several connections the first is the phase.
     pub(super) async fn connect(&mut self) -> Result<Talk<TcpStream>, Failure> {
         let began = Instant::now();
         let outcome = connect::tcp(self.target.address, self.target.source, self.deadline).await;
-        self.phases.connect = Some(began.elapsed());
+        self.phases.connect.get_or_insert(began.elapsed());
         self.connected = outcome.is_ok();
         Ok(Talk::new(outcome?, self.deadline))
     }
@@ -46,7 +46,7 @@ impl<'a> Run<'a> {
         self.connected = true;
     }
 
-    /// Puts TLS over the connection. The certificate's end is kept also when the handshake fails.
+    /// Puts TLS over the connection. What the certificate says is kept also when the handshake fails.
     pub(super) async fn tls(
         &mut self,
         talk: Talk<TcpStream>,
@@ -55,10 +55,9 @@ impl<'a> Run<'a> {
         alpn: Option<&[u8]>,
     ) -> Result<Talk<TlsStream<Heeded<TcpStream>>>, Failure> {
         let began = Instant::now();
-        let (outcome, not_after) =
-            self.prober.trust.handshake(talk.into_stream(), host, check, alpn, self.deadline).await;
-        self.phases.tls = Some(began.elapsed());
-        self.tls_not_after = not_after;
+        let (outcome, facts) = self.prober.trust.handshake(talk.into_stream(), host, check, alpn, self.deadline).await;
+        self.phases.tls.get_or_insert(began.elapsed());
+        self.tls = facts.or(self.tls.take());
         Ok(Talk::new(outcome?, self.deadline))
     }
 
@@ -77,7 +76,8 @@ impl<'a> Run<'a> {
             offender: outcome.offender,
             phases: self.phases,
             detail: outcome.detail,
-            tls_not_after: self.tls_not_after,
+            tls_not_after: self.tls.as_ref().and_then(|tls| tls.not_after),
+            tls: self.tls,
         }
     }
 }

@@ -16,7 +16,27 @@ pub(super) async fn versions(run: &mut Run<'_>, endpoint: &str) -> Result<String
     if answer.status != 200 {
         return Err(http::status(&get, answer.status));
     }
-    read_versions(&answer.body)
+    let detail = read_versions(&answer.body)?;
+    if !run.target.deep {
+        return Ok(detail);
+    }
+    Ok(format!("{detail}; {}", mas_interface(run, &base).await?))
+}
+
+/// Asks where MAS asks, without the secret that they share: Synapse's refusal proves that the way is open (the check of `mas-cli doctor`, which sends the secret).
+async fn mas_interface(run: &mut Run<'_>, base: &Base) -> Result<&'static str, Failure> {
+    let path = base.join("_synapse/mas/is_localpart_available");
+    let get = Get { tls: base.tls, host: &base.host, port: base.port, path: &path, bearer: None, body_for: &[] };
+    let answer = http::fetch(run, &get).await?;
+    match answer.status {
+        // 400 would mean that it took us for MAS, and missed the parameter.
+        400 | 401 | 403 => Ok("its interface for MAS is there"),
+        // No failure: with `matrix.kind: synapse_legacy` MAS does without it.
+        404 => {
+            Ok("its interface for MAS is not there: Synapse has not been told of MAS, or a proxy hides /_synapse/mas")
+        }
+        status => Err(http::status(&get, status)),
+    }
 }
 
 /// Asks who a made-up token belongs to. Synapse must ask MAS, so the answer proves the edge Synapse → MAS without any credentials (the check of `mas-cli doctor`). The token is new each time, for Synapse remembers answers for two minutes.

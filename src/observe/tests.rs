@@ -273,6 +273,64 @@ fn discovery() {
     check(Exchange::MasDiscovery, &[Hear, say(&answer("200 OK", "{}"))], Reason::HttpBody, "no issuer");
 }
 
+/// One deep attempt against a peer that answers each connection in turn.
+fn deep(exchange: fn(SocketAddr) -> Exchange, answers: &[String]) -> Attempt {
+    block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answers: Vec<String> =
+            answers.iter().map(|text| text.replace("PORT", &address.port().to_string())).collect();
+        tokio::spawn(async move {
+            for text in answers {
+                act(listener.accept().await.unwrap().0, vec![Hear, say(&answer("200 OK", &text))]).await;
+            }
+        });
+        let target = Target::new("a-to-b", address, exchange(address)).deep();
+        Prober::new(&[]).unwrap().probe(&target, DEADLINE).await
+    })
+}
+
+#[test]
+fn the_keys_of_a_provider() {
+    let issuer = |to: SocketAddr| Exchange::Oidc { issuer: format!("http://127.0.0.1:{}/", to.port()) };
+    let document = |keys: &str| {
+        format!(
+            r#"{{"issuer":"http://127.0.0.1:PORT/","authorization_endpoint":"http://a/","token_endpoint":"http://127.0.0.1:PORT/t","jwks_uri":"{keys}"}}"#
+        )
+    };
+    let own = document("http://127.0.0.1:PORT/jwks");
+    let got = deep(issuer, &[own.clone(), r#"{"keys":[{},{}]}"#.to_owned()]);
+    assert_eq!(got.reason, Reason::Ok, "{}", got.detail);
+    assert!(got.detail.ends_with("it has 2 keys"), "{}", got.detail);
+    let got = deep(issuer, &[own.clone(), r#"{"keys":[]}"#.to_owned()]);
+    assert_eq!(got.reason, Reason::HttpBody, "{}", got.detail);
+    // A document cannot send the probe elsewhere.
+    let got = deep(issuer, &[document("http://keys.example/jwks")]);
+    assert_eq!(got.reason, Reason::Ok, "{}", got.detail);
+    assert!(got.detail.contains(r#"not asked for; MAS must also reach "keys.example""#), "{}", got.detail);
+    let got = deep(issuer, &[document("nowhere")]);
+    assert_eq!(got.reason, Reason::HttpBody, "{}", got.detail);
+}
+
+#[test]
+fn the_interface_for_mas() {
+    for (status, part) in [("403 Forbidden", "is there"), ("404 Not Found", "is not there")] {
+        let got = block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let target = Target::new("a-to-b", listener.local_addr().unwrap(), synapse()).deep();
+            let answers = [answer("200 OK", r#"{"versions":["v1.11"]}"#), answer(status, "{}")];
+            tokio::spawn(async move {
+                for text in answers {
+                    act(listener.accept().await.unwrap().0, vec![Hear, say(&text)]).await;
+                }
+            });
+            Prober::new(&[]).unwrap().probe(&target, DEADLINE).await
+        });
+        assert_eq!(got.reason, Reason::Ok, "{}", got.detail);
+        assert!(got.detail.contains(part), "{}", got.detail);
+    }
+}
+
 /// What is asked, byte for byte, apart from the version.
 #[test]
 fn requests() {

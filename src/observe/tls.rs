@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, InvalidMessage, PeerIncompatible,
-    RootCertStore, SignatureScheme,
+    ProtocolVersion, RootCertStore, SignatureScheme,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
@@ -22,7 +22,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::failure::{Failure, quoted};
 use super::{SetupError, der};
-use crate::judge::Reason;
+use crate::judge::{Reason, TlsFacts};
 
 /// The certificates of a PEM text.
 ///
@@ -64,7 +64,7 @@ impl Trust {
         Ok(Self { provider, verifier })
     }
 
-    /// Shakes hands over `stream`. The second value is the leaf's `notAfter`, if a certificate came.
+    /// Shakes hands over `stream`. The second value is what was shown, if a certificate came.
     pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
@@ -72,27 +72,31 @@ impl Trust {
         check: Check,
         alpn: Option<&[u8]>,
         deadline: Instant,
-    ) -> (Result<TlsStream<Heeded<S>>, Failure>, Option<i64>) {
+    ) -> (Result<TlsStream<Heeded<S>>, Failure>, Option<TlsFacts>) {
         // A host name's final dot is no part of the certificate's name (RFC 6066 §3).
         let Ok(name) = ServerName::try_from(host.strip_suffix('.').unwrap_or(host).to_owned()) else {
             let detail = format!("{} cannot be asked for in a TLS handshake", quoted(host));
             return (Err(Failure::new(Reason::ProberError, detail)), None);
         };
-        let not_after = Arc::new(OnceLock::new());
-        let config = match self.config(check, alpn, not_after.clone()) {
+        let shown = Arc::new(OnceLock::new());
+        let config = match self.config(check, alpn, shown.clone()) {
             Ok(config) => config,
             Err(error) => return (Err(failure_of(&error, None)), None),
         };
         let heard = Arc::new(AtomicBool::new(false));
         let stream = Heeded { stream, heard: heard.clone() };
         let outcome = timeout_at(deadline, TlsConnector::from(config).connect(name, stream)).await;
-        let not_after = not_after.get().copied().flatten();
+        let shown: Option<&Shown> = shown.get();
+        let mut facts = shown.map(|shown| shown.facts.clone());
         let heard = heard.load(Ordering::Relaxed);
-        (
-            outcome
-                .map_or_else(|_| Err(too_slow(heard)), |done| done.map_err(|error| failed(&error, heard, not_after))),
-            not_after,
-        )
+        if let (Ok(Ok(stream)), Some(facts)) = (&outcome, &mut facts) {
+            let (_, session) = stream.get_ref();
+            facts.version = session.protocol_version().and_then(version);
+            facts.alpn = session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
+        }
+        let outcome =
+            outcome.map_or_else(|_| Err(too_slow(heard)), |done| done.map_err(|error| failed(&error, heard, shown)));
+        (outcome, facts)
     }
 
     /// A configuration for one handshake: no session is resumed, or the second probe would prove less than the first.
@@ -100,9 +104,9 @@ impl Trust {
         &self,
         check: Check,
         alpn: Option<&[u8]>,
-        not_after: Arc<OnceLock<Option<i64>>>,
+        shown: Arc<OnceLock<Shown>>,
     ) -> Result<Arc<ClientConfig>, rustls::Error> {
-        let capture = Capture { verifier: self.verifier.clone(), check, not_after };
+        let capture = Capture { verifier: self.verifier.clone(), check, shown };
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()?
             .dangerous()
@@ -114,12 +118,47 @@ impl Trust {
     }
 }
 
-/// The usual verifier, which first notes the certificate's end.
+/// The subject of the certificate that Traefik makes for itself where it has none for the name (`pkg/tls/generate`).
+const TRAEFIK_DEFAULT: &str = "TRAEFIK DEFAULT CERT";
+
+/// What the peer's certificates say.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shown {
+    facts: TlsFacts,
+    /// The leaf is Traefik's own default.
+    is_traefik_default: bool,
+}
+
+impl Shown {
+    fn new(leaf: &[u8], intermediates: &[CertificateDer<'_>]) -> Self {
+        let Some(leaf) = der::read(leaf) else { return Self::default() };
+        let ends = intermediates.iter().filter_map(|der| Some(der::read(der)?.not_after));
+        let facts = TlsFacts {
+            not_before: Some(leaf.not_before),
+            not_after: Some(leaf.not_after),
+            chain_not_after: ends.chain([leaf.not_after]).min(),
+            issuer: leaf.issuer,
+            names: leaf.names,
+            ..TlsFacts::default()
+        };
+        Self { facts, is_traefik_default: leaf.subject.as_deref() == Some(TRAEFIK_DEFAULT) }
+    }
+}
+
+fn version(version: ProtocolVersion) -> Option<&'static str> {
+    match version {
+        ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
+        ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
+        _ => None,
+    }
+}
+
+/// The usual verifier, which first notes what the certificates say.
 #[derive(Debug)]
 struct Capture {
     verifier: Arc<WebPkiServerVerifier>,
     check: Check,
-    not_after: Arc<OnceLock<Option<i64>>>,
+    shown: Arc<OnceLock<Shown>>,
 }
 
 impl ServerCertVerifier for Capture {
@@ -131,7 +170,7 @@ impl ServerCertVerifier for Capture {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let _ = self.not_after.set(der::not_after(end_entity));
+        let _ = self.shown.set(Shown::new(end_entity, intermediates));
         if self.check == Check::Nothing {
             return Ok(ServerCertVerified::assertion());
         }
@@ -208,21 +247,27 @@ fn too_slow(heard: bool) -> Failure {
     }
 }
 
-fn failed(error: &io::Error, heard: bool, not_after: Option<i64>) -> Failure {
+fn failed(error: &io::Error, heard: bool, shown: Option<&Shown>) -> Failure {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(error) => failure_of(error, not_after),
+        Some(error) => failure_of(error, shown),
         None if heard => Failure::new(Reason::ClosedEarly, "the peer closed in the middle of the TLS handshake"),
         None => Failure::new(Reason::ClosedEarly, "the peer closed instead of answering the TLS handshake"),
     }
 }
 
 /// What a TLS error means for the edge.
-pub(super) fn failure_of(error: &rustls::Error, not_after: Option<i64>) -> Failure {
+pub(super) fn failure_of(error: &rustls::Error, shown: Option<&Shown>) -> Failure {
     use rustls::Error::{
         AlertReceived, InvalidCertificate, InvalidMessage as Invalid, PeerIncompatible as Incompatible,
     };
     match error {
-        InvalidCertificate(error) => certificate(error, not_after),
+        InvalidCertificate(error) => {
+            let mut failure = certificate(error, shown.and_then(|shown| shown.facts.not_after));
+            if shown.is_some_and(|shown| shown.is_traefik_default) {
+                failure.detail += "; it is Traefik's default certificate: Traefik has none for this name";
+            }
+            failure
+        }
         AlertReceived(AlertDescription::ProtocolVersion)
         | Incompatible(
             PeerIncompatible::ServerDoesNotSupportTls12Or13

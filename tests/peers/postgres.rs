@@ -3,13 +3,15 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use portreeve::judge::Reason;
 use portreeve::matrix::{Exchange, SslMode};
-use portreeve::observe::Prober;
+use portreeve::observe::{Login, Prober, Target};
 
 use crate::server::{Server, as_user, folder, free, give, program};
-use crate::{certificate, check};
+use crate::{DEADLINE, block_on, certificate, check};
 
 const USER: &str = "postgres";
 
@@ -24,8 +26,20 @@ fn start(data: &Path, address: SocketAddr, log: &Path, settings: &[String]) -> S
     for setting in settings {
         command.args(["-c", setting]);
     }
+    let before = times_ready(log);
     // SIGINT is the fast shutdown.
-    Server::start(&mut command, "INT", address, log)
+    let server = Server::start(&mut command, "INT", address, log);
+    // It listens before it takes sessions: until then it answers with 57P03.
+    let end = Instant::now() + Duration::from_secs(15);
+    while times_ready(log) == before {
+        assert!(Instant::now() < end, "PostgreSQL does not get ready");
+        sleep(Duration::from_millis(20));
+    }
+    server
+}
+
+fn times_ready(log: &Path) -> usize {
+    fs::read_to_string(log).map_or(0, |text| text.matches("ready to accept connections").count())
 }
 
 fn exchange(ssl_mode: SslMode) -> Exchange {
@@ -49,8 +63,37 @@ fn postgres_is_proven_and_hears_nothing_of_it() {
     check(&prober, address, exchange(SslMode::Disable), Reason::Ok, "without TLS");
     check(&prober, address, exchange(SslMode::Prefer), Reason::Ok, "without TLS");
     check(&prober, address, exchange(SslMode::Require), Reason::TlsHandshake, "offers no TLS");
+    let deep = |prober: &Prober, login: Option<&str>| {
+        let mut target = Target::new("a-to-b", address, exchange(SslMode::Prefer)).named(certificate::NAME).deep();
+        target.login = login.map(|user| Login { user: user.to_owned(), database: "postgres".to_owned() });
+        block_on(prober.probe(&target, DEADLINE))
+    };
+    // `trust` lets a known user in without a password.
+    let got = deep(&prober, Some(USER));
+    assert_eq!(got.reason, Reason::Ok, "{}", got.detail);
+    assert!(got.detail.contains("it takes connections"), "{}", got.detail);
     server.stop(address);
     assert_eq!(complaints(&log), Vec::<String>::new());
+
+    // SCRAM asks everybody, known or not, and complains about nobody who leaves then.
+    fs::write(data.join("pg_hba.conf"), "host all all 127.0.0.1/32 scram-sha-256\n").unwrap();
+    let server = start(&data, address, &log, &[]);
+    for login in [None, Some("nobody")] {
+        let got = deep(&prober, login);
+        assert_eq!(got.reason, Reason::Ok, "{}", got.detail);
+        assert!(got.detail.contains("it takes connections"), "{}", got.detail);
+    }
+    server.stop(address);
+    assert_eq!(complaints(&log), Vec::<String>::new());
+    let refusing = folder.path().join("refusing");
+    fs::write(data.join("pg_hba.conf"), "host all mas 127.0.0.1/32 scram-sha-256\n").unwrap();
+    let server = start(&data, address, &refusing, &[]);
+    assert_eq!(deep(&prober, Some("nobody")).reason, Reason::ProtoAuth);
+    let got = deep(&prober, None);
+    assert_eq!(got.reason, Reason::Ok, "{}", got.detail);
+    assert!(got.detail.contains("refuses a made-up one"), "{}", got.detail);
+    server.stop(address);
+
     check(&prober, address, exchange(SslMode::Prefer), Reason::ConnectRefusedRst, "reset");
 
     let files = certificate::write(folder.path());

@@ -119,6 +119,7 @@ pub fn attempt(edge: &EdgeReport, micros: u64) -> Attempt {
         },
         detail: "answered as it should".to_owned(),
         tls_not_after: tls.then_some(1_800_000_000),
+        tls: None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::Gathered;
-use crate::cli::probe::{Round, parse_seconds};
+use crate::cli::probe::{Means, Round, parse_seconds};
 use crate::doctor::{AuthHost, Facts, Network};
 use crate::guide::Url;
 use crate::matrix::Exchange;
@@ -52,14 +52,16 @@ pub(super) fn ask(args: &NetworkArgs, gathered: Gathered) -> anyhow::Result<Fact
     let Gathered { inputs, values, mas, found } = gathered;
     let round = Round {
         inputs,
-        prober: Arc::new(Prober::new(&roots).context("--ca cannot be used")?),
-        resolv: Arc::new(resolv),
-        deadline: Duration::from_secs_f64(args.timeout),
+        means: Means {
+            prober: Arc::new(Prober::new(&roots).context("--ca cannot be used")?),
+            resolv: Arc::new(resolv),
+            deadline: Duration::from_secs_f64(args.timeout),
+        },
         chosen: Vec::new(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    let board = runtime.block_on(round.run(None));
-    let (prober, resolv, deadline) = (Arc::clone(&round.prober), Arc::clone(&round.resolv), round.deadline);
+    let board = runtime.block_on(round.run());
+    let Means { prober, resolv, deadline } = round.means.clone();
     let mut facts = Gathered { inputs: round.inputs, values, mas, found }.facts();
     let auth = public_url(&facts);
     let auth = auth.map(|(url, issuer)| runtime.block_on(auth_host(&prober, &resolv, deadline, &url, &issuer)));

@@ -95,6 +95,11 @@ fn check_certificate(change: impl Fn(&mut CertificateParams), host: &str, truste
     let got = attempt(&Pki::new(change), https(host), None, HTTP_OK, trusted);
     assert_eq!(got.reason, reason, "{}", got.detail);
     assert_eq!(got.tls_not_after, Some(end), "the end survives: {got:?}");
+    let facts = got.tls.unwrap();
+    assert_eq!((facts.not_after, facts.chain_not_after, facts.names), (Some(end), Some(end), 1), "{facts:?}");
+    assert_eq!(facts.issuer.as_deref(), Some("rcgen self signed cert"));
+    assert!(facts.not_before.is_some());
+    assert_eq!(facts.version, (reason == Reason::Ok).then_some("TLSv1.3"), "known once the handshake is done");
     assert!(got.phases.tls.is_some());
 }
 
@@ -109,6 +114,21 @@ fn one_thing_wrong_at_a_time() {
     check_certificate(later, "mas.example", true, Reason::TlsNotYetValid, END.1);
     let authority = |leaf: &mut CertificateParams| leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     check_certificate(authority, "mas.example", true, Reason::TlsUntrusted, END.1);
+}
+
+#[test]
+fn traefik_without_a_certificate_of_its_own() {
+    let default = Pki::new(|leaf| {
+        leaf.subject_alt_names = vec![rcgen::SanType::DnsName("a1b2.traefik.default".try_into().unwrap())];
+        leaf.distinguished_name.push(rcgen::DnType::CommonName, "TRAEFIK DEFAULT CERT");
+    });
+    for (trusted, reason) in [(true, Reason::TlsNameMismatch), (false, Reason::TlsUntrusted)] {
+        let got = attempt(&default, https("mas.example"), None, HTTP_OK, trusted);
+        assert_eq!(got.reason, reason, "{}", got.detail);
+        assert!(got.detail.contains("Traefik's default certificate"), "{}", got.detail);
+    }
+    let own = attempt(&Pki::new(|_| {}), https("other.example"), None, HTTP_OK, true);
+    assert!(!own.detail.contains("Traefik"), "{}", own.detail);
 }
 
 #[test]

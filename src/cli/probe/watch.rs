@@ -1,0 +1,184 @@
+//! `probe --watch`: again and again, as an exporter.
+//!
+//! The scheduler says what to probe when; every attempt is counted, and what is shown changes only when two of the last three say so.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::round::{Round, Rows, Task, converse_all};
+use super::{Done, Exit};
+use crate::judge::{Attempt, Board, Finding, Observation, State};
+use crate::matrix::Expect;
+use crate::observe::Dial;
+use crate::observe::schedule::{self, Damper, Hint, Limits, Plan, Scheduler};
+use crate::serve::{self, Role, Shared, Surface};
+
+/// A state changes when so many of the last so many judgements say so: one confirmation, and one lost packet in between.
+const VOTES: (usize, usize) = (2, 3);
+
+pub(super) async fn watch(round: &Round, interval: Duration, listen: SocketAddr) -> anyhow::Result<Done> {
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let shared = Arc::new(Shared::new(Role::Both));
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let address = listener.local_addr()?;
+    let _ = std::io::Write::write_all(
+        &mut std::io::stderr(),
+        format!("portreeve probe: http://{address}/metrics\n").as_bytes(),
+    );
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve::serve(listener, Arc::clone(&shared), Surface::Metrics, None, std::future::pending()));
+    tokio::select! {
+        biased;
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        ended = tasks.join_next() => anyhow::bail!("the listener ended by itself ({ended:?})"),
+        never = probe_on(round, interval, &shared) => match never {},
+    }
+    shared.set_ready(false);
+    tasks.shutdown().await;
+    Ok(Done { text: String::new(), exit: Exit::Fine })
+}
+
+/// Probes for ever.
+async fn probe_on(round: &Round, interval: Duration, shared: &Shared) -> std::convert::Infallible {
+    let began = Instant::now();
+    let mut shown = Shown::new(round);
+    // All at once at first, so that there is something to show; from then on each edge at its own time.
+    let attempts = round.attempts().await;
+    shown.take(attempts, shared);
+    shared.set_ready(true);
+    let edges = by_edge(round.tasks());
+    let mut scheduler = Scheduler::new(Limits::default());
+    for (edge, tasks) in &edges {
+        if let Some(plan) = plan(round, edge, tasks, interval) {
+            scheduler.insert(edge, plan, began.elapsed());
+        }
+    }
+    let mut running = JoinSet::new();
+    loop {
+        while let Some(start) = scheduler.start(began.elapsed()) {
+            let tasks = edges.get(&start.edge).into_iter().flatten();
+            let tasks = tasks.map(|task| Task { deep: start.deep, ..task.clone() }).collect();
+            let means = round.means.clone();
+            running.spawn(async move { (start.edge, converse_all(&means, tasks).await) });
+        }
+        tokio::select! {
+            biased;
+            Some(Ok((edge, attempts))) = running.join_next(), if !running.is_empty() => {
+                scheduler.finish(&edge, hint(&edges, &edge, &attempts), began.elapsed());
+                shown.take(attempts, shared);
+            }
+            () = until(scheduler.wake().map(|wake| began + wake)) => {}
+        }
+    }
+}
+
+/// Sleeps until then; for ever without a time.
+async fn until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn by_edge(tasks: Vec<Task>) -> BTreeMap<String, Vec<Task>> {
+    let mut edges: BTreeMap<String, Vec<Task>> = BTreeMap::new();
+    for task in tasks {
+        edges.entry(task.edge.clone()).or_default().push(task);
+    }
+    edges
+}
+
+/// When an edge is probed. One that leads to several addresses counts as its first.
+fn plan(round: &Round, edge: &str, tasks: &[Task], interval: Duration) -> Option<Plan> {
+    let (task, expect) = (tasks.first()?, round.expect(edge)?);
+    let target = match &task.dial {
+        Dial::Address { address, .. } => address.ip().to_string(),
+        Dial::Name { host, .. } => host.clone(),
+    };
+    Some(Plan {
+        target,
+        interval: interval * schedule::multiple(&task.exchange, expect),
+        deep_interval: Some(interval * schedule::DEEP),
+        // All probes of this process have one source.
+        deny: (expect == Expect::Deny).then(String::new),
+    })
+}
+
+/// Whether any of an edge's peers wants a pause.
+fn hint(edges: &BTreeMap<String, Vec<Task>>, edge: &str, attempts: &[Attempt]) -> Hint {
+    let exchange = edges.get(edge).and_then(|tasks| tasks.first()).map(|task| &task.exchange);
+    let pause =
+        |attempt: &Attempt| exchange.is_some_and(|exchange| schedule::hint(exchange, attempt.reason) == Hint::BackOff);
+    if attempts.iter().any(pause) { Hint::BackOff } else { Hint::None }
+}
+
+/// What is known of every edge, and what is shown of it.
+struct Shown<'a> {
+    round: &'a Round,
+    declared: Rows,
+    observed: BTreeMap<String, Observation>,
+    edges: BTreeMap<String, Held>,
+}
+
+/// One edge's state as it is shown.
+struct Held {
+    damper: Damper<State>,
+    finding: Option<Finding>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(round: &'a Round) -> Self {
+        Self { round, declared: round.declared(), observed: BTreeMap::new(), edges: BTreeMap::new() }
+    }
+
+    /// Takes new attempts in, each edge's all at once, and publishes what follows.
+    fn take(&mut self, attempts: Vec<Attempt>, shared: &Shared) {
+        let matrix = self.round.matrix();
+        let mut fresh: BTreeMap<String, Vec<Attempt>> = BTreeMap::new();
+        for attempt in attempts {
+            shared.metrics.record(&matrix, &attempt);
+            fresh.entry(attempt.edge.clone()).or_default().push(attempt);
+        }
+        let names: Vec<String> = fresh.keys().cloned().collect();
+        for (edge, attempts) in fresh {
+            self.observed.entry(edge).or_default().attempts = attempts;
+        }
+        let mut board = self.round.judge(&self.declared, &mut self.observed);
+        for row in board.edges.iter().filter(|row| names.contains(&row.name)) {
+            if let Some(state) = row.state {
+                shared.metrics.verdict(&matrix, &row.name, state);
+            }
+        }
+        self.damp(&mut board, &names);
+        shared.publish(board);
+    }
+
+    /// Puts the damped states in the place of the newest. Only edges that were probed now have a new vote.
+    fn damp(&mut self, board: &mut Board, names: &[String]) {
+        for row in &mut board.edges {
+            let Some(newest) = row.state else { continue };
+            let new = || Held { damper: Damper::new(VOTES.0, VOTES.1), finding: None };
+            let held = self.edges.entry(row.name.clone()).or_insert_with(new);
+            let probed = names.contains(&row.name);
+            let state = if probed { held.damper.push(newest) } else { held.damper.shown().unwrap_or(newest) };
+            if state == newest {
+                held.finding.clone_from(&row.finding);
+                continue;
+            }
+            row.state = Some(state);
+            board.findings.retain(|finding| finding.edge.as_deref() != Some(&row.name));
+            row.finding.clone_from(&held.finding);
+            board.findings.extend(held.finding.clone());
+        }
+    }
+}
