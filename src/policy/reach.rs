@@ -8,7 +8,7 @@
 //! ```
 //!
 //! It says what [`Engine`] says. Where classes cannot speak for a pod (its node's network, a finished pod, several addresses of one family, a
-//! namespace touched by a policy of another kind) a single pair is handed to the engine, and a count calls the pair *left open*.
+//! namespace touched by a policy of another kind, any pod while there are tiers) a single pair is handed to the engine, and a count calls the pair *left open*.
 
 mod classes;
 mod count;
@@ -311,7 +311,7 @@ impl<'w> Reachability<'w> {
         }
         let both = if names[0] == names[1] { &names[..1] } else { &names[..] };
         let policies = both.iter().flat_map(|name| policies(self.set, &self.changed, name)).cloned().collect();
-        ask(&PolicySet::new(policies, self.set.unmodelled.clone()), parties)
+        ask(&PolicySet::new(policies, self.set.unmodelled.clone()).with_tiers(self.set.tiers.clone()), parties)
     }
 }
 

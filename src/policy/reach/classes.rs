@@ -171,7 +171,8 @@ impl<'w> Classes<'w> {
         for (id, pod) in world.pods().filter(|(_, pod)| is_plain(pod)) {
             let namespace = classes.namespaces.id(&pod.name.namespace);
             if namespace as usize == modelled.len() {
-                modelled.push(set.unmodelled_in(&pod.name.namespace).next().is_none());
+                // Tiers decide by their own order: pairs that they may touch are the engine's to judge.
+                modelled.push(set.tiers.is_empty() && set.unmodelled_in(&pod.name.namespace).next().is_none());
             }
             let Some(families) = Families::of(&pod.addresses).filter(|_| modelled[namespace as usize]) else {
                 continue;

@@ -138,3 +138,22 @@ fn another_kind_of_policy_leaves_its_namespace_open() {
         assert_eq!(reach.admitted(from, to), engine_says(&engine, from, to));
     }
 }
+
+/// Tiers may touch any pod, so every pair is the engine's to judge: a Deny of the Admin tier is never lost.
+#[test]
+fn tiers_leave_every_pair_to_the_engine() {
+    let world = cluster();
+    let deny = "---\napiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {name: deny}\n\
+        spec:\n  tier: Admin\n  priority: 1\n  subject: {namespaces: {}}\n  ingress:\n  - {action: Deny, from: [{namespaces: {}}]}\n";
+    let (set, findings) = read(&format!("{}{deny}", policies(&["{podSelector: {}, ingress: [{}]}"])));
+    assert_eq!((set.tiers.len(), findings.len()), (1, 0), "{findings:?}");
+    let reach = Reachability::compute(&world, &set);
+    let engine = Engine::new(&world, &set);
+    let pods = world.pods.len();
+    assert_eq!(reach.allowed_pairs(Protocol::Tcp, 80).left_open, (pods * (pods - 1)) as u64);
+    for (from, to) in (0..pods).flat_map(|from| (0..pods).map(move |to| (PodId(from), PodId(to)))) {
+        assert_eq!(reach.admitted(from, to), engine_says(&engine, from, to));
+    }
+    let denied = (0..pods).filter(|from| reach.admitted(PodId(*from), PodId(0)).allowed.is_empty()).count();
+    assert!(denied > 1, "the Deny decides nothing in this world");
+}
