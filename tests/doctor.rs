@@ -302,10 +302,14 @@ fn stand_in(address: (std::net::Ipv4Addr, u16), answer: fn(&[u8]) -> &'static [u
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { break };
-            let mut buffer = [0; 4096];
-            if let Ok(count) = stream.read(&mut buffer) {
-                let _ = stream.write_all(answer(&buffer[..count]));
-            }
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                    if stream.write_all(answer(&buffer[..count])).is_err() {
+                        break;
+                    }
+                }
+            });
         }
     });
 }
@@ -328,10 +332,16 @@ fn the_network_is_asked_only_when_told_to() {
         let after = text.split("podIP: ").nth(1).unwrap().lines().next().unwrap().to_owned();
         after.rsplit('.').next().unwrap().parse().unwrap()
     };
-    stand_in((pod(address("postgres_matrix-db.yaml")), 5432), |_| b"N");
+    stand_in((pod(address("postgres_matrix-db.yaml")), 5432), |message| match message.len() {
+        // An SSLRequest, then a StartupMessage, which is answered with AuthenticationSASL.
+        8 => b"N",
+        _ => b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0",
+    });
     stand_in((pod(address("matrix_synapse.yaml")), 8008), |request| {
         if request.starts_with(b"GET /_matrix/client/versions") {
             b"HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\n{\"versions\":[\"v1.11\"]}"
+        } else if request.starts_with(b"GET /_synapse/mas/is_localpart_available") {
+            b"HTTP/1.1 403 Forbidden\r\nContent-Length: 25\r\n\r\n{\"errcode\":\"M_FORBIDDEN\"}"
         } else {
             b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
         }
