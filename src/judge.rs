@@ -4,16 +4,15 @@ mod attempt;
 pub mod audit;
 pub mod diff;
 pub mod explain;
-mod findings;
 mod join;
 mod reason;
 mod report;
 mod verdict;
 pub mod verify;
 
+pub use crate::policy::Declared;
 pub use attempt::{Attempt, Phases, TlsFacts};
-pub use findings::{Code, Finding, Severity};
 pub use join::{Observation, join};
 pub use reason::{Class, Evidence, Reason};
 pub use report::{Board, Change, EdgeReport};
-pub use verdict::{Declared, Judgement, Mode, State, judge};
+pub use verdict::{Judgement, Mode, State, judge};

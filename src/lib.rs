@@ -16,6 +16,7 @@ pub mod cli;
 #[cfg(target_os = "linux")]
 pub mod demo;
 pub mod doctor;
+pub mod finding;
 pub mod guide;
 pub mod judge;
 pub mod load;

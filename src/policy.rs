@@ -34,6 +34,7 @@
 
 mod answer;
 mod cidr;
+mod declared;
 mod dialect;
 mod eval;
 mod explain;
@@ -53,6 +54,7 @@ mod tests;
 
 pub use answer::{Admitted, Answer, Exemption, NearestMiss, PolicyKind, PolicyRef, RuleRef, SideAnswer, Traffic};
 pub use cidr::Family;
+pub use declared::Declared;
 pub use dialect::Dialect;
 pub use eval::Engine;
 pub use explain::{Considered, ConsideredPolicy, ConsideredRule, Explanation, Fits, PassedOver};

@@ -9,7 +9,8 @@ use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use portreeve::judge::{Board, Finding, State};
+use portreeve::finding::Finding;
+use portreeve::judge::{Board, State};
 use portreeve::serve::{Action, Actions, Controls, How, Role, Shared, Surface};
 use sample::server::Server;
 
@@ -294,7 +295,7 @@ fn awkward_names_stay_one_series_each() {
     let mut board = sample::ok();
     board.edges[0].from = "a\"b\\c\nd".to_owned();
     board.edges.push(board.edges[1].clone());
-    let finding = Finding::new(portreeve::judge::Code::DefaultUsed, "x\"} 1\n", "", "");
+    let finding = Finding::new(portreeve::finding::Code::DefaultUsed, "x\"} 1\n", "", "");
     board.findings = vec![finding.clone(), finding];
     let metrics = portreeve::serve::Metrics::new(Role::Both);
     let got = samples(&metrics.render(&board));

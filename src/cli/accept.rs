@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::load::inputs::Accept;
 use crate::source::files::{self, MAX_CONFIG_BYTES};
 use crate::source::{de, yaml};

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use crate::judge::{Code, Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 
 /// How `audit` and `verify` print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

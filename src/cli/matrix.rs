@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::args::{self, IntentArgs, WorldArgs};
 use super::output::{self, Format, Style, Table};
 use super::{Done, Exit};
-use crate::judge::{Code, EdgeReport, Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
+use crate::judge::EdgeReport;
 use crate::load::inputs::Inputs;
 use crate::matrix::Expect;
 

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::io::IsTerminal;
 
-use crate::judge::{Declared, Finding, Severity, State};
+use crate::finding::{Finding, Severity};
+use crate::judge::{Declared, State};
 
 /// Widest line of any table.
 pub(super) const WIDTH: usize = 100;
@@ -223,7 +224,8 @@ mod tests {
 
     #[test]
     fn yaml_in_a_fix_keeps_its_indentation() {
-        let finding = Finding::new(crate::judge::Code::PolicyBlocks, "o", "m", "add:\nspec:\n  ports:\n  - port: 1\n");
+        let finding =
+            Finding::new(crate::finding::Code::PolicyBlocks, "o", "m", "add:\nspec:\n  ports:\n  - port: 1\n");
         let text = findings(&[finding], Style::plain());
         assert_eq!(text, "PR002 PolicyBlocks\n  o: m\n  fix: add:\n    spec:\n      ports:\n      - port: 1\n");
     }

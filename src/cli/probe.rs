@@ -180,7 +180,7 @@ fn resolv_conf(args: &Args) -> anyhow::Result<ResolvConf> {
 struct ProbeJson<'a> {
     edges: &'a [EdgeReport],
     probes: &'a [Attempt],
-    findings: &'a [crate::judge::Finding],
+    findings: &'a [crate::finding::Finding],
     #[serde(skip_serializing_if = "Option::is_none")]
     addresses: Option<Addresses<'a>>,
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::args::{self, IntentArgs, WorldArgs};
 use super::output::{self, Style};
 use super::{Done, Exit};
-use crate::judge::{Finding, Severity};
+use crate::finding::{Finding, Severity};
 use crate::load::inputs::Inputs;
 use crate::policy::render::{Counterpart, Directions, RenderName, Rendered, network_policy};
 use crate::source::files;

@@ -12,10 +12,9 @@ use super::net::{Policy, Source};
 use super::peers::Peers;
 use super::workbench::Workbench;
 use super::world::LabPod;
+use crate::finding::Finding;
 use crate::judge::audit::audit;
-use crate::judge::{
-    Attempt, Board, Change, Declared, EdgeReport, Finding, Mode, Observation, Phases, Reason, State, join,
-};
+use crate::judge::{Attempt, Board, Change, Declared, EdgeReport, Mode, Observation, Phases, Reason, State, join};
 use crate::load::inputs::{self, Inputs};
 use crate::matrix::{Exchange, Expect, PeerKind, Resolution, ResolvedEdge};
 use crate::observe::{DENY_TIMEOUT, Prober, Target};

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use super::found::{Found, MasFacts};
+use crate::finding::Finding;
 use crate::guide::{GuideValues, MasConfig, Url};
-use crate::judge::{Attempt, EdgeReport, Finding, Reason};
+use crate::judge::{Attempt, EdgeReport, Reason};
 use crate::matrix::Resolution;
 use crate::source::{InputError, Place};
 use crate::world::labels::matches_all;

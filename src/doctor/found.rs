@@ -21,8 +21,8 @@ use super::Presence;
 use super::presence::{Flaw, base64};
 use super::tree::Layers;
 pub use super::tree::{Given, Said};
+use crate::finding::Finding;
 use crate::guide::{MasConfig, mas_config};
-use crate::judge::Finding;
 use crate::source::{Document, InputError, Node, Place, Value, yaml};
 use crate::world::Object;
 

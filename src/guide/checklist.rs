@@ -12,7 +12,7 @@ use std::sync::Arc;
 use self::authelia::Client;
 use self::mas::Mas;
 use self::probes::Probe;
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::source::{Document, Node, Place, Value, yaml};
 use crate::world::Object;
 

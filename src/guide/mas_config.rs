@@ -11,8 +11,8 @@ use self::raw::{RawBind, RawCaptchaService, RawConfig, RawDatabase, RawDiscovery
 use super::setting::{Layers, Seen, setting};
 use super::values::{MailHost, MailTransport, assemble, unknown_key};
 use super::{Cite, Database, Setting, Url};
+use crate::finding::Finding;
 use crate::guide::SmtpMode;
-use crate::judge::Finding;
 use crate::source::de::{self, Field, UnknownKeys};
 use crate::source::{Document, InputError, Place, Value};
 

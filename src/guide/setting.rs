@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::source::de::Field;
 use crate::source::{InputError, Place, Position};
 

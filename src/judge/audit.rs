@@ -23,7 +23,8 @@ pub(crate) use addresses::{Addresses, borders};
 pub(crate) use reach::{Pair, Reach, Side, virtual_addresses};
 
 use self::view::View;
-use super::{Code, Declared, EdgeReport, Finding};
+use super::{Declared, EdgeReport};
+use crate::finding::{Code, Finding};
 use crate::matrix::{Exchange, Expect, Party, Peer, PeerKind, Resolution, ResolvedEdge, Subject};
 use crate::policy::render::{self, RenderName};
 use crate::policy::{Answer, Direction, End, Engine, PolicySet, SideAnswer};

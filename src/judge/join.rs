@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Attempt, Class, Code, Declared, EdgeReport, Evidence, Finding, Judgement, Mode, Reason, State, judge};
+use super::{Attempt, Class, Declared, EdgeReport, Evidence, Judgement, Mode, Reason, State, judge};
+use crate::finding::{Code, Finding};
 use crate::matrix::Expect;
 
 /// What was observed of one edge in one cycle.

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
-use super::{Attempt, Class, Declared, Finding, Reason, State, TlsFacts};
+use super::{Attempt, Class, Declared, Reason, State, TlsFacts};
+use crate::finding::Finding;
 use crate::matrix::{Expect, Party, Peer, PeerKind, ResolvedEdge};
 
 /// Everything there is to show about one matrix at one time.

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use anyhow::Context;
 use serde::Serialize;
 
+use crate::finding::{Code, Finding};
 use crate::guide::checklist::Collector;
 use crate::guide::{mas_config, values};
-use crate::judge::{Code, Finding};
 use crate::matrix::derive::{Sources, derive};
 use crate::matrix::{Intent, Resolution, resolve::resolve, traffic_matrix};
 use crate::policy::{PolicyBuilder, PolicySet};

@@ -15,8 +15,8 @@ use std::collections::BTreeSet;
 use self::table::Row;
 use super::edge::{Edge, Exchange, Expect, Intent, Party, Port, Provenance, SubjectRule, Target};
 use super::traffic_matrix::TrafficMatrix;
+use crate::finding::{Code, Finding};
 use crate::guide::{Cite, GuideValues, MasConfig, Setting, Url};
-use crate::judge::{Code, Finding};
 use crate::source::Place;
 use crate::world::PortRef;
 

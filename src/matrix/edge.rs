@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::finding::Finding;
 use crate::guide::{SmtpMode, SslMode};
-use crate::judge::Finding;
 use crate::source::Place;
 use crate::world::{Labels, ObjectName, PortRef, Protocol, WorkloadKind};
 

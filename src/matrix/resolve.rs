@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use self::map::Map;
 pub(crate) use self::map::selector_of;
 use super::{Edge, Expect, Intent, Party, Peer, PeerKind, Port, Resolution, ResolvedEdge, Subject};
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::world::{ObjectName, PodId, PortRef, Service, World};
 
 /// Finds the pods, pod ports and addresses that an intent means. Without a world, what only a world can tell stays unresolved.

@@ -5,7 +5,7 @@ use std::fmt;
 use ipnet::IpNet;
 
 use super::Edge;
-use crate::judge::Finding;
+use crate::finding::Finding;
 use crate::world::{Labels, ObjectName, PodId, World};
 
 /// The intent, resolved.

@@ -20,8 +20,8 @@ pub use self::spec::{
 };
 use super::Party;
 use super::endpoint::{parse_block, parse_endpoint};
+use crate::finding::{Code, Finding};
 use crate::guide::{self, Cite, GuideValues, Setting};
-use crate::judge::{Code, Finding};
 use crate::source::de::{self, Field, UnknownKeys, closest};
 use crate::source::{Document, InputError, Node, Place, Position, Value};
 use crate::world::parse_protocol;

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::{Direction, Family, PortSet};
-use crate::judge::Declared;
+use crate::policy::Declared;
 use crate::source::Place;
 use crate::world::{ObjectName, Protocol};
 

@@ -14,7 +14,7 @@ use super::ports::{Intervals, PortSet};
 use super::tiers::{Middle, Ruled};
 use super::unmodelled::Effect;
 use super::{Dialect, Family, explain};
-use crate::judge::Declared;
+use crate::policy::Declared;
 use crate::world::labels::Selector;
 use crate::world::{Labels, Pod, Protocol, World};
 

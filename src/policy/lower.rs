@@ -15,7 +15,7 @@ use super::model::{
 use super::tiers::TierPolicy;
 use super::unmodelled::{self, Effect, Unmodelled};
 use super::{cidr, raw};
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::source::de::{self, UnknownKeys};
 use crate::source::{Node, Value};
 use crate::world::labels::{self, Requirement, Selector, Test};

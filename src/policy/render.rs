@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 pub use counterpart::Counterpart;
 
 use super::Direction;
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::matrix::{Peer, Resolution, ResolvedEdge, Subject};
 use crate::source::emit;
 use crate::world::{Labels, labels};

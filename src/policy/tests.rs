@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Answer, End, Engine, PolicyBuilder, PolicySet};
-use crate::judge::Finding;
+use crate::finding::Finding;
 use crate::source::{Place, Position, yaml};
 use crate::world::labels::NAMESPACE_NAME;
 use crate::world::{ContainerPort, Labels, Namespace, Node, ObjectName, Phase, Pod, PodId, Protocol, World, objects};

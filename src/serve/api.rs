@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::{Controls, Shared};
-use crate::judge::{Board, Class, Code, EdgeReport, Severity, State};
+use crate::finding::{Code, Severity};
+use crate::judge::{Board, Class, EdgeReport, State};
 use crate::matrix::Expect;
 
 /// The state of a whole matrix, in words.

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::labels::NAMESPACE_NAME;
 use super::{EndpointSlice, Entrance, Labels, Namespace, Object, ObjectName, WorkloadKind, World};
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::source::Place;
 
 /// What comes of one object, or why it is left out. Boxed: it is rare and large.

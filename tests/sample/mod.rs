@@ -5,7 +5,8 @@ pub mod server;
 
 use std::time::Duration;
 
-use portreeve::judge::{Attempt, Board, Change, Class, Code, Declared, EdgeReport, Finding, Phases, Reason, State};
+use portreeve::finding::{Code, Finding};
+use portreeve::judge::{Attempt, Board, Change, Class, Declared, EdgeReport, Phases, Reason, State};
 use portreeve::matrix::Expect;
 use portreeve::source::{Place, Position};
 

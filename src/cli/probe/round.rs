@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::judge::{Attempt, Board, EdgeReport, Finding, Mode, Observation, Phases, Reason, audit::audit, join};
+use crate::finding::Finding;
+use crate::judge::{Attempt, Board, EdgeReport, Mode, Observation, Phases, Reason, audit::audit, join};
 use crate::load::inputs::Inputs;
 use crate::matrix::{Exchange, Expect, Party, ResolvedEdge};
 use crate::observe::{self, DENY_TIMEOUT, Dial, Prober, ResolvConf, Target, dials};

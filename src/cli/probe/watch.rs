@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::round::{Round, Rows, Task, converse_all};
 use super::{Done, Exit};
-use crate::judge::{Attempt, Board, Finding, Observation, State};
+use crate::finding::Finding;
+use crate::judge::{Attempt, Board, Observation, State};
 use crate::matrix::Expect;
 use crate::observe::Dial;
 use crate::observe::schedule::{self, Damper, Hint, Limits, Plan, Scheduler};

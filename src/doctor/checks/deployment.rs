@@ -6,8 +6,8 @@ use super::{
 };
 use crate::doctor::facts::{Facts, at};
 use crate::doctor::found::{ListenerFacts, MasFacts, MasPod};
+use crate::finding::Code;
 use crate::guide::Scheme;
-use crate::judge::Code;
 use crate::matrix::PeerKind;
 use crate::world::PortRef;
 

@@ -2,7 +2,8 @@
 
 use super::{Answer, fail, no_manifests, pass, unknown};
 use crate::doctor::facts::Facts;
-use crate::judge::{Code, Declared, EdgeReport};
+use crate::finding::Code;
+use crate::judge::{Declared, EdgeReport};
 use crate::matrix::{Exchange, Party, ResolvedEdge};
 
 /// The worst of the edges that a test picks.

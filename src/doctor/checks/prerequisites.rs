@@ -6,7 +6,8 @@ use super::{
 };
 use crate::doctor::facts::{Facts, at};
 use crate::doctor::{Outcome, tree::Said};
-use crate::judge::{Code, Reason};
+use crate::finding::Code;
+use crate::judge::Reason;
 use crate::matrix::{Exchange, PeerKind};
 use crate::world::{Entrance, EntranceKind, World};
 

@@ -3,8 +3,8 @@
 use super::{Answer, ask, fail, hidden, no_manifests, no_mas_config, pass, unknown, version};
 use crate::doctor::facts::{Facts, at};
 use crate::doctor::tree::Said;
+use crate::finding::Code;
 use crate::guide::Url;
-use crate::judge::Code;
 use crate::world::PortRef;
 
 const GIVE_CONFIG: &str = "give the ConfigMap or Secret that holds homeserver.yaml among --manifests";

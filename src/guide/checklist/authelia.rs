@@ -2,8 +2,8 @@
 
 use super::Config;
 use super::mas::Mas;
+use crate::finding::{Code, Finding};
 use crate::guide::Url;
-use crate::judge::{Code, Finding};
 use crate::source::{Node, Place};
 
 /// One entry of `identity_providers.oidc.clients`. Its secret is not kept.

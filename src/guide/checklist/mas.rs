@@ -1,9 +1,9 @@
 //! MAS's own config: its secrets, its database URI, its providers' ids, where it listens.
 
 use super::{Config, placeholder};
+use crate::finding::{Code, Finding};
 use crate::guide::url::split_port;
 use crate::guide::{DatabaseUri, Url, is_loopback};
-use crate::judge::{Code, Finding};
 use crate::source::{Node, Value};
 
 /// What to do about a variable.

@@ -1,7 +1,7 @@
 //! The kubelet's probes of MAS: they come from the node, so a listener on localhost never hears them.
 
 use super::mas::{Listener, Mas};
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::source::{Node, Place, Value};
 use crate::world::Object;
 

@@ -12,7 +12,8 @@ use std::collections::BTreeSet;
 
 use super::view::View;
 use super::wider::rule_ports;
-use crate::judge::{Code, Declared, Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
+use crate::judge::Declared;
 use crate::matrix::{Exchange, Peer, PeerKind, ResolvedEdge};
 use crate::policy::{
     Answer, Direction, End, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, Ports, Rule,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::fixture::{any_pod, blocks, edge, guide, guide_files, load, name, pods, rendered};
 use super::*;
-use crate::judge::Severity;
+use crate::finding::Severity;
 use crate::matrix::Expect::Allow;
 use crate::policy::render::Directions;
 

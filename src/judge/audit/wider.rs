@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::addresses::Addresses;
 use super::view::View;
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::matrix::{Peer, PeerKind};
 use crate::policy::{
     Direction, Intervals, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, PortSet, Ports, Rule,

@@ -5,9 +5,9 @@ use super::table::{MAS_TO_CAPTCHA, MAS_TO_OTLP, MAS_TO_SENTRY, PROMETHEUS_TO_MAS
 use super::{
     Ask, CONFIG, Context, Draft, Exchange, Expect, Party, Port, Said, Setting, Settled, party, said_url, says,
 };
+use crate::finding::{Code, Finding};
 use crate::guide::Url;
 use crate::guide::mas_config::{Bind, Exporter, MasConfig, Resource, Telemetry};
-use crate::judge::{Code, Finding};
 use crate::world::PortRef;
 
 pub(super) fn derive(context: &Context<'_>, draft: &mut Draft) {

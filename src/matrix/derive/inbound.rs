@@ -2,9 +2,9 @@
 
 use super::table::{MAS_PORT, SYNAPSE_TO_MAS, TRAEFIK_TO_MAS};
 use super::{Ask, CONFIG, Context, Draft, Exchange, Expect, Party, Port, Provenance, Said, Setting, party, says};
+use crate::finding::{Code, Finding};
 use crate::guide::mas_config::{Bind, Listener, Resource};
 use crate::guide::{Cite, GuideValues, MasConfig};
-use crate::judge::{Code, Finding};
 use crate::world::PortRef;
 
 pub(super) fn derive(context: &Context<'_>, draft: &mut Draft) {

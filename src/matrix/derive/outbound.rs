@@ -7,9 +7,9 @@ use super::{
     Ask, CONFIG, Context, Draft, Exchange, Party, Port, Provenance, Said, Setting, Settled, Target, client_port, party,
     said_url, says,
 };
+use crate::finding::{Code, Finding};
 use crate::guide::values::{MailHost, MailTransport};
 use crate::guide::{Cite, Database, DatabaseServer, GuideValues, MasConfig, Url};
-use crate::judge::{Code, Finding};
 use crate::matrix::SmtpMode;
 use crate::world::PortRef;
 

@@ -2,7 +2,7 @@
 
 use super::table::{FROM_MATRIX, MAS_PORT, MAS_TO_STRANGER, Row, STRANGER_PORT, STRANGER_TO_MAS, TRAEFIK_TO_MAS};
 use super::{Context, Draft, Edge, Exchange, Expect, Party, Port, Provenance, Settled, Target, says};
-use crate::judge::Code;
+use crate::finding::Code;
 use crate::matrix::traffic_matrix::{EdgeSpec, PeerSpec, stray_peer};
 use crate::world::{PortRef, Protocol};
 

@@ -4,10 +4,10 @@ use super::table::{MAS_TO_PROVIDER, Row};
 use super::{
     Ask, CONFIG, Context, Draft, Exchange, Party, Port, Said, Setting, Settled, Target, party, said_url, says, unique,
 };
+use crate::finding::{Code, Finding};
 use crate::guide::mas_config::{Discovery, ProviderConfig};
 use crate::guide::values::ProviderValues;
 use crate::guide::{Cite, Scheme, Url};
-use crate::judge::{Code, Finding};
 
 const ISSUER: Party = Party::Unknown { peer: "issuer" };
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::map::{image_name, repository};
 use super::select::listed;
 use super::{Lookup, service, unresolved};
-use crate::judge::Code;
+use crate::finding::Code;
 use crate::matrix::{Peer, PeerKind, Port};
 use crate::world::{PodId, PortRef, Protocol, Service, ServiceKind};
 

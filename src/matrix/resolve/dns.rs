@@ -1,7 +1,7 @@
 //! The cluster's DNS servers, as a pod reaches them.
 
 use super::{Lookup, merge};
-use crate::judge::Code;
+use crate::finding::Code;
 use crate::matrix::{Peer, PeerKind, Port};
 use crate::world::{Labels, PortRef, Service};
 

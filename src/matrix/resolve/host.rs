@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::ingress::TRAEFIK;
 use super::{Lookup, unresolved};
-use crate::judge::Code;
+use crate::finding::Code;
 use crate::matrix::{Exchange, Peer, Port};
 use crate::world::{Entrance, EntranceKind, ObjectName, PortRef};
 

@@ -9,7 +9,7 @@ use super::host::dialled;
 use super::map::{image_name, selector_of};
 use super::select::listed;
 use super::{Lookup, merge, service, unresolved};
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::matrix::{Party, Peer, PeerKind, Port};
 use crate::world::{Entrance, EntranceKind, Labels, Pod, PodId, PortRef, Service, WorkloadKind};
 

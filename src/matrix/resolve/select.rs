@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::map::{pod_port, selector_of};
 use super::{Lookup, distinct, unresolved};
-use crate::judge::Code;
+use crate::finding::Code;
 use crate::matrix::{Peer, PeerKind, Port};
 use crate::world::{Labels, ObjectName, PodId, PortRef};
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::map::{Map, pod_port};
 use super::select::{Found, listed};
 use super::{Lookup, distinct, unresolved};
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::matrix::{Peer, PeerKind, Port};
 use crate::source::de::closest;
 use crate::world::{ObjectName, PodId, PortRef, Protocol, Service, ServiceKind, ServicePort};

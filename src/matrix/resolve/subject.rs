@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::map::{Map, repository, selector_of, stable_labels};
 use super::select::listed;
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::matrix::{Party, Subject, SubjectRule};
 use crate::world::{Labels, Pod, PodId, WorkloadKind};
 

@@ -1,7 +1,7 @@
 //! Everything that was looked at before the verdict: each policy and each rule at both ends, and why it admits or not.
 
 use super::{namespace_miss, one_peer_miss, policy_ref, port_miss, rule_ref};
-use crate::judge::Declared;
+use crate::policy::Declared;
 use crate::policy::Family;
 use crate::policy::answer::{Answer, PolicyRef, RuleRef, SideAnswer};
 use crate::policy::eval::Engine;

@@ -6,7 +6,7 @@
 mod ports;
 
 use super::{Lowering, child, first_opaque, item};
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::policy::answer::PolicyKind;
 use crate::policy::raw::{self, tiers as raw_tiers};
 use crate::policy::tiers::{Action, Tier, TierPeer, TierPeers, TierPods, TierPolicy, TierPort, TierRule};

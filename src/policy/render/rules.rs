@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 use super::{Direction, are_labels, match_labels, peers_field};
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::matrix::{Expect, Party, Peer, PeerKind, ResolvedEdge, Subject};
 use crate::world::labels::NAMESPACE_NAME;
 use crate::world::{Labels, Protocol};

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::clusters::{NUMBERS, parsed, some_end, some_world, spec};
 use super::{read, tier_oracle};
-use crate::judge::Declared;
+use crate::policy::Declared;
 use crate::policy::{Answer, Dialect, End, Engine, Family};
 use crate::world::{ContainerPort, Labels, Pod, PodId, Protocol, World};
 

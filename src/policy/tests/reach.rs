@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::clusters::{NUMBERS, some_world, spec};
 use super::oracle::Spec;
 use super::{cluster, policies, read};
-use crate::judge::Declared;
+use crate::policy::Declared;
 use crate::policy::{End, Engine, PairCount, PolicySet, Reachability, Traffic};
 use crate::world::{ObjectName, Phase, PodId, Protocol, World};
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::clusters::{NUMBERS, namespace_selector, selector, some_end, some_world, spec};
 use super::oracle::{Ask, Known, Net, Selector, compare, inside, selects};
 use super::read;
-use crate::judge::Declared;
+use crate::policy::Declared;
 use crate::policy::{Dialect, Engine};
 use crate::world::{Pod, Protocol};
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::judge::Finding;
+use crate::finding::Finding;
 
 fn edge(name: &str, expect: Expect, state: State, observed: Class) -> EdgeReport {
     EdgeReport {

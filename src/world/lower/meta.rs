@@ -5,7 +5,7 @@ use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 
 use super::super::{Labels, Object, ObjectName, PortRef, Protocol};
 use super::Lowered;
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::source::de::{UnknownKeys, read};
 use crate::source::{Node, Value};
 

@@ -6,7 +6,7 @@ use super::super::{NotCovered, Object};
 use super::meta::name_of;
 use super::workload::Owners;
 use super::{Lowered, WorldBuilder};
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::source::{Node, Value};
 
 /// An object that may matter; whether it does is known once all pods are.

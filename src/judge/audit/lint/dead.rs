@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::super::view::View;
 use super::witness::witnesses;
+use crate::finding::{Code, Finding};
 use crate::judge::audit::addresses::Addresses;
-use crate::judge::{Code, Finding};
 use crate::policy::{Direction, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, Ports, Rule};
 use crate::world::Pod;
 

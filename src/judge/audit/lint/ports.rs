@@ -2,7 +2,7 @@
 
 use super::super::view::View;
 use super::{matches_pod, relevant};
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::policy::{Direction, PeerMatch, Peers, Policy, PolicyPort, PortMatch, Ports, Rule};
 use crate::world::Pod;
 

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use super::super::view::View;
 use super::witness;
+use crate::finding::{Code, Finding};
 use crate::judge::audit::addresses::{Addresses, borders};
-use crate::judge::{Code, Finding};
 use crate::policy::{Direction, End, Engine, Policy, PolicySet, PortSet, Rule};
 use crate::source::Place;
 use crate::world::{Pod, World};

@@ -3,7 +3,7 @@
 use super::super::view::View;
 use super::super::wider::rule_ports;
 use super::relevant;
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::matrix::{PeerKind, ResolvedEdge};
 use crate::policy::render;
 use crate::policy::{Direction, Family, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortSet, Rule};

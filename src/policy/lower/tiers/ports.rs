@@ -2,7 +2,7 @@
 
 use super::super::{Lowering, child, is_port_name, item, port_number};
 use super::{Open, set_keys};
-use crate::judge::{Code, Finding};
+use crate::finding::{Code, Finding};
 use crate::policy::raw::tiers as raw_tiers;
 use crate::policy::tiers::TierPort;
 use crate::source::Node;
