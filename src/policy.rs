@@ -52,5 +52,6 @@ pub use model::{
     Direction, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PolicyPort, PolicySet, PortMatch, Ports, Rule,
 };
 pub use party::End;
+pub(crate) use party::Holder;
 pub use ports::{Intervals, PortSet};
 pub use unmodelled::{Effect, Scope, Unmodelled};

@@ -15,7 +15,8 @@ mod subject;
 
 use std::net::IpAddr;
 
-use self::map::Map;
+pub(crate) use self::map::Map;
+pub(crate) use self::service::{behind, whole};
 use super::{Edge, Expect, Intent, Party, Peer, PeerKind, Port, Resolution, ResolvedEdge, Subject};
 use crate::judge::{Code, Finding};
 use crate::world::{ObjectName, PodId, PortRef, Service, World};
