@@ -94,6 +94,10 @@ const FAMILIES: &str = "
 ---
 {apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: shared-1, namespace: a, labels: {kubernetes.io/service-name: shared}}, addressType: IPv4, ports: [{name: '', port: 80}], endpoints: [{addresses: [10.0.0.9]}]}
 ---
+{apiVersion: v1, kind: Service, metadata: {name: portless, namespace: a}, spec: {clusterIP: None}}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: portless-1, namespace: a, labels: {kubernetes.io/service-name: portless}}, addressType: IPv4, ports: [], endpoints: [{addresses: [10.0.0.1]}, {addresses: [198.51.100.1]}]}
+---
 {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p, namespace: a}, spec: {podSelector: {matchExpressions: [{key: app, operator: In, values: [both, shared]}]}, policyTypes: [Ingress, Egress], ingress: [{from: [{ipBlock: {cidr: 10.0.0.2/32}}, {ipBlock: {cidr: 203.0.113.0/24}}]}]}}
 ";
 
@@ -133,6 +137,10 @@ fn an_address_of_a_pod_is_asked_in_its_own_family() {
     let because = check("a/client", "a/svc/shared", "8000", Unknown);
     assert!(because.contains("10.0.0.9 belongs to two live pods"), "{because}");
     check("a/client", "10.0.0.9", "web", Unknown);
+    // A headless Service without ports: the pod with the one address, and the other address as it is.
+    check("a/client", "a/svc/portless", "80", Mixed);
+    check("a/svc/portless", "a/one", "80", Deny);
+    check("a/svc/portless", "203.0.113.7", "80", Unknown);
     // A pod reaches itself, by name, by address, and through a Service that it alone is behind.
     for (from, to, port) in [
         ("a/both", "a/both", "80"),

@@ -45,7 +45,10 @@ impl<'w> Map<'w> {
         };
         for (id, pod) in world.pods().filter(|(_, pod)| pod.phase == Phase::Live) {
             map.by_namespace.entry(&pod.name.namespace).or_default().push(id);
-            map.by_name.insert(&pod.name, id);
+            // A Deployment may have a pod's name: the name of a pod is the pod's.
+            if !pod.template || !map.by_name.contains_key(&pod.name) {
+                map.by_name.insert(&pod.name, id);
+            }
             if !pod.host_network {
                 for ip in &pod.addresses {
                     map.by_address.entry(*ip).and_modify(|pod| *pod = None).or_insert(Some(id));

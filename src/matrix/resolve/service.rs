@@ -10,7 +10,7 @@ use super::{Lookup, distinct, unresolved};
 use crate::judge::{Code, Finding};
 use crate::matrix::{Peer, PeerKind, Port};
 use crate::source::de::closest;
-use crate::world::{ObjectName, PodId, PortRef, Protocol, Service, ServiceKind, ServicePort};
+use crate::world::{Endpoint, ObjectName, PodId, PortRef, Protocol, Service, ServiceKind, ServicePort};
 
 /// What is behind one port of a Service.
 pub(crate) struct Endpoints {
@@ -60,8 +60,7 @@ pub(super) fn endpoints(map: &Map<'_>, service: &Service, entry: &ServicePort) -
             continue;
         }
         for endpoint in &slice.endpoints {
-            let by_name = endpoint.pod.as_ref().and_then(|name| map.named(name));
-            match by_name.or_else(|| endpoint.addresses.iter().find_map(|ip| map.at_address(*ip))) {
+            match pod_of(map, endpoint) {
                 Some(pod) => add(&mut found.pods, pod, &numbers),
                 None => found
                     .others
@@ -83,6 +82,11 @@ pub(super) fn endpoints(map: &Map<'_>, service: &Service, entry: &ServicePort) -
         found.others.iter_mut().for_each(|(_, port)| *port = entry.port);
     }
     found
+}
+
+fn pod_of(map: &Map<'_>, endpoint: &Endpoint) -> Option<PodId> {
+    let by_name = endpoint.pod.as_ref().and_then(|name| map.named(name));
+    by_name.or_else(|| endpoint.addresses.iter().find_map(|ip| map.at_address(*ip)))
 }
 
 /// A dual-stack pod stands in a slice of each family.
@@ -144,7 +148,7 @@ impl<'a> Lookup<'a> {
             }
             Some(Port::Client(client)) => match self.client_entry(service, client) {
                 Some(Dialled::Entry(entry)) => (self.behind(service, entry), Some(entry.port)),
-                Some(Dialled::Direct(number)) => (direct(map, service, self.edge.protocol, number), None),
+                Some(Dialled::Direct(number)) => (direct(map, service, number), None),
                 None => return vec![unresolved(None)],
             },
             Some(Port::Unknown { default }) => match self.only_entry(service, *default) {
@@ -283,16 +287,14 @@ impl<'a> Lookup<'a> {
         }
         let map = self.map?;
         let name = &service.name;
-        if let PortRef::Number(number) = client {
-            if let Some(entry) = entry_to(map, service, &[*number], self.edge.protocol) {
-                let message = format!(
-                    "{number} is the pod port behind Service {name}, not its port; did you mean {}?",
-                    entry.port
-                );
-                let fix = format!("dial {}:{}, or give the Service port {number}", name.name, entry.port);
-                self.report(Code::ReferenceBroken, &format!("Service/{name}"), message, fix);
-                return Some(Dialled::Entry(entry));
-            }
+        if let PortRef::Number(number) = client
+            && let Some(entry) = entry_to(map, service, &[*number], self.edge.protocol)
+        {
+            let message =
+                format!("{number} is the pod port behind Service {name}, not its port; did you mean {}?", entry.port);
+            let fix = format!("dial {}:{}, or give the Service port {number}", name.name, entry.port);
+            self.report(Code::ReferenceBroken, &format!("Service/{name}"), message, fix);
+            return Some(Dialled::Entry(entry));
         }
         let ports: Vec<String> =
             service.ports.iter().map(|entry| format!("{}/{}", entry.port, entry.protocol)).collect();
@@ -349,15 +351,17 @@ fn dialled<'s>(service: &'s Service, client: &PortRef, protocol: Protocol) -> Op
 pub(crate) fn behind(map: &Map<'_>, service: &Service, client: &PortRef, protocol: Protocol) -> Option<Endpoints> {
     Some(match dialled(service, client, protocol)? {
         Dialled::Entry(entry) => endpoints(map, service, entry),
-        Dialled::Direct(number) => direct(map, service, protocol, number),
+        Dialled::Direct(number) => direct(map, service, number),
     })
 }
 
-/// A headless Service on a port that it does not list: its pods on this very port.
-fn direct(map: &Map<'_>, service: &Service, protocol: Protocol, number: u16) -> Endpoints {
-    let mut found = whole(map, service, Some(protocol));
+/// A headless Service on a port that it does not list: all its pods on this very port.
+fn direct(map: &Map<'_>, service: &Service, number: u16) -> Endpoints {
+    let mut found = whole(map, service, None);
     found.pods.iter_mut().for_each(|(_, ports)| *ports = vec![number]);
     found.others.iter_mut().for_each(|(_, port)| *port = number);
+    found.others.sort_unstable();
+    found.others.dedup();
     found
 }
 
@@ -369,6 +373,15 @@ pub(crate) fn whole(map: &Map<'_>, service: &Service, protocol: Option<Protocol>
         found.pods.iter().for_each(|(id, _)| add(&mut all.pods, *id, &[]));
         if protocol.is_none_or(|protocol| entry.protocol == protocol) {
             all.others.extend(found.others);
+        }
+    }
+    if service.ports.is_empty() {
+        // Only a headless Service may list no port; its slices then list none either.
+        for endpoint in map.slices(&service.name).iter().flat_map(|slice| &slice.endpoints) {
+            match pod_of(map, endpoint) {
+                Some(pod) => add(&mut all.pods, pod, &[]),
+                None => all.others.extend(endpoint.addresses.iter().map(|ip| (*ip, 0))),
+            }
         }
     }
     if all.pods.is_empty()
