@@ -63,6 +63,7 @@ pub use model::{
     Direction, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PolicyPort, PolicySet, PortMatch, Ports, Rule,
 };
 pub use party::End;
+pub(crate) use party::Holder;
 pub use ports::{Intervals, PortSet};
 pub use reach::{PairCount, Reachability};
 pub use tiers::{Action, Tier, TierPeer, TierPeers, TierPods, TierPolicy, TierPort, TierRule};

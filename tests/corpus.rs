@@ -14,13 +14,6 @@ use portreeve::policy::Engine;
 
 /// The corpus never shrinks below this.
 const CASES: usize = 250;
-/// What `verify` cannot ask yet, though the engine answers it: the expectation is right, so it stays. Who mends one takes its line away.
-const NOT_YET: [(&str, &str); 4] = [
-    ("dual-stack/block-one-family", "an address of a dual-stack pod is asked for in both families"),
-    ("dual-stack/pod-ip-first", "an address of a dual-stack pod is asked for in both families"),
-    ("self/own-address", "a pair of one pod with itself is passed over"),
-    ("unknown/one-address-two-pods", "an address that two live pods have is taken for the later one"),
-];
 
 struct Case {
     /// `area/name`.
@@ -125,13 +118,8 @@ fn every_case_holds() {
     let mut wrong = Vec::new();
     for case in cases() {
         let failed = failures(&case);
-        match NOT_YET.iter().find(|(name, _)| *name == case.name) {
-            Some((_, what)) if failed.is_empty() => {
-                wrong.push(format!("{} holds now: take it out of NOT_YET ({what})", case.name));
-            }
-            Some(_) => {}
-            None if failed.is_empty() => {}
-            None => wrong.push(format!("{}: {}\n    {}", case.name, case.why(), failed.join("\n    "))),
+        if !failed.is_empty() {
+            wrong.push(format!("{}: {}\n    {}", case.name, case.why(), failed.join("\n    ")));
         }
     }
     assert!(wrong.is_empty(), "{} cases fail\n{}", wrong.len(), wrong.join("\n"));

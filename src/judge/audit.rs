@@ -25,7 +25,7 @@ pub(crate) use reach::{Pair, Reach, Side, virtual_addresses};
 use self::view::View;
 use super::{Declared, EdgeReport};
 use crate::finding::{Code, Finding};
-use crate::matrix::{Exchange, Expect, Party, Peer, PeerKind, Resolution, ResolvedEdge, Subject};
+use crate::matrix::{Exchange, Expect, Peer, PeerKind, Resolution, ResolvedEdge, Subject};
 use crate::policy::render::{self, RenderName};
 use crate::policy::{Answer, Direction, End, Engine, PolicySet, SideAnswer};
 use crate::world::labels::matches_all;
@@ -269,7 +269,14 @@ fn row(
         Some(worst) => worst.decided(edge.edge.expect),
         None => nothing_asked(edge).to_owned(),
     };
-    (report(edge, declared, because, needs, found.first().cloned()), decided)
+    let row = EdgeReport {
+        declared: Some(declared),
+        because,
+        needs,
+        finding: found.first().cloned(),
+        ..EdgeReport::intended(edge)
+    };
+    (row, decided)
 }
 
 pub(super) fn nothing_asked(edge: &ResolvedEdge) -> &'static str {
@@ -281,43 +288,6 @@ pub(super) fn nothing_asked(edge: &ResolvedEdge) -> &'static str {
         "its pod port is not known"
     } else {
         "there is no pair to ask"
-    }
-}
-
-fn report(
-    edge: &ResolvedEdge,
-    declared: Declared,
-    because: String,
-    needs: String,
-    finding: Option<Finding>,
-) -> EdgeReport {
-    let inner = &edge.edge;
-    let words = |parties: Vec<String>| parties.join(", ");
-    let mut pod_ports: Vec<u16> = edge.to.iter().flat_map(|to| to.ports.iter().copied()).collect();
-    pod_ports.sort_unstable();
-    pod_ports.dedup();
-    let provenance = inner.provenance.iter().map(|source| {
-        let place = source.place.as_ref().map(|place| format!("{place} ")).unwrap_or_default();
-        format!("{place}{}: {}", source.section, source.says)
-    });
-    EdgeReport {
-        name: inner.name.clone(),
-        from: words(inner.from.iter().map(Party::to_string).collect()),
-        to: words(inner.to.iter().map(|target| target.party.to_string()).collect()),
-        protocol: inner.protocol.as_str(),
-        pod_ports,
-        service_port: edge.to.iter().find_map(|to| to.service.as_ref().map(|(_, port)| *port)),
-        needs,
-        expect: inner.expect,
-        tier: inner.tier,
-        breaks: inner.breaks.clone(),
-        provenance: provenance.collect(),
-        declared: Some(declared),
-        because,
-        observed: None,
-        reason: None,
-        state: None,
-        finding,
     }
 }
 

@@ -25,7 +25,7 @@ use crate::policy::render::RenderName;
 use crate::policy::{Direction, End, Engine, Explanation, PolicyRef};
 use crate::source::Place;
 use crate::world::labels::matches_all;
-use crate::world::{Pod, PodId, PortRef, Protocol, Service, ServicePort, World};
+use crate::world::{Pod, PortRef, Protocol, Service, ServicePort, World};
 
 /// The most pairs that one question may mean; more is a matter for `audit`, `verify` or `diff`.
 pub const MAX_PAIRS: usize = 100_000;
@@ -297,8 +297,8 @@ fn only_protocol(service: Option<&Service>, port: &PortRef) -> Protocol {
 
 fn bounded<'s>(from: &[Side], to: impl Iterator<Item = &'s Side>, world: &World) -> Result<(), TooMany> {
     let count = |side: &Side| match side {
-        Side::Pods(pods) => pods.len(),
-        Side::Range(_) | Side::Unknown(_) => world.pods.len().min(1),
+        Side::Pods(pods) | Side::AnyPod(pods) => pods.len(),
+        Side::At(_) | Side::Range(_) | Side::Unknown(_) => world.pods.len().min(1),
     };
     let pairs = from.iter().map(count).sum::<usize>().saturating_mul(to.map(count).sum());
     if pairs > MAX_PAIRS { Err(TooMany(pairs)) } else { Ok(()) }
@@ -306,19 +306,30 @@ fn bounded<'s>(from: &[Side], to: impl Iterator<Item = &'s Side>, world: &World)
 
 /// Cuts a range into the pieces that the policies of the other end tell apart, so that each has an answer of its own.
 fn cut(from: &Side, to: &Side, reach: &Reach<'_>) -> Vec<(Side, Side)> {
-    let pieces = |pods: &[PodId], range, direction| {
-        let one = |pod: &PodId| {
-            let found = reach.pieces(*pod, range, direction);
-            found.into_iter().map(|(piece, _)| (Side::Pods(vec![*pod]), Side::Range(piece))).collect::<Vec<_>>()
+    let pieces = |ends: Vec<(End, Side)>, range: &Addresses, direction| {
+        let one = |(end, side): (End, Side)| {
+            let found = reach.pieces(end, range, direction);
+            found.into_iter().map(|(piece, _)| (side.clone(), Side::Range(piece))).collect::<Vec<_>>()
         };
-        pods.iter().flat_map(one).collect::<Vec<_>>()
+        ends.into_iter().flat_map(one).collect::<Vec<_>>()
     };
-    match (from, to) {
-        (Side::Pods(pods), Side::Range(range)) => pieces(pods, range, Direction::Egress),
-        (Side::Range(range), Side::Pods(pods)) => {
-            pieces(pods, range, Direction::Ingress).into_iter().map(|(pod, range)| (range, pod)).collect()
+    match (single_ends(from), from, to, single_ends(to)) {
+        (Some(ends), _, Side::Range(range), _) => pieces(ends, range, Direction::Egress),
+        (_, Side::Range(range), _, Some(ends)) => {
+            pieces(ends, range, Direction::Ingress).into_iter().map(|(end, range)| (range, end)).collect()
         }
         _ => vec![(from.clone(), to.clone())],
+    }
+}
+
+/// The single ends of a side, each as a side of its own; `None` for a range and for what is not known.
+fn single_ends(side: &Side) -> Option<Vec<(End, Side)>> {
+    match side {
+        Side::Pods(pods) | Side::AnyPod(pods) => {
+            Some(pods.iter().map(|pod| (End::Pod(*pod), Side::Pods(vec![*pod]))).collect())
+        }
+        Side::At(address) => Some(vec![(End::Address(*address), side.clone())]),
+        Side::Range(_) | Side::Unknown(_) => None,
     }
 }
 

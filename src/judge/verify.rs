@@ -17,7 +17,7 @@ use self::ends::{Ends, Target};
 use super::Declared;
 use super::audit::{Addresses, Pair, Reach, Side};
 use crate::matrix::{Party, Subject};
-use crate::policy::{End, Engine};
+use crate::policy::Engine;
 use crate::source::Place;
 use crate::world::{PodId, PortRef, Protocol, World};
 
@@ -136,7 +136,7 @@ impl Serialize for Outcome {
 pub fn check(assertions: &[Assertion], world: &World, engine: &Engine<'_>, subject: Option<&Subject>) -> Vec<Outcome> {
     let reach = Reach::new(world, engine);
     let mut ends = Ends::new(world, &reach, subject);
-    let named = Named::of(assertions, &mut ends);
+    let named = Named::of(assertions, &reach, &mut ends);
     assertions
         .iter()
         .map(|assertion| {
@@ -160,7 +160,7 @@ fn verdict<'a>(
         for source in sources.iter() {
             let source = named.apart(assertion, source, Which::From);
             reach.each(&source, &target, *port, assertion.protocol, &mut |pair| {
-                if !named.elsewhere(assertion, &pair, *port) {
+                if !named.elsewhere(assertion, reach, &pair, *port) {
                     seen.add(pair);
                 }
             });
@@ -222,7 +222,7 @@ struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    fn of(assertions: &'a [Assertion], ends: &mut Ends<'a, '_>) -> Self {
+    fn of(assertions: &'a [Assertion], reach: &Reach<'_>, ends: &mut Ends<'a, '_>) -> Self {
         let mut named = Self { pods: HashMap::new(), targets: HashMap::new(), sources: HashMap::new() };
         // Only `any-pod` and `world` look here: a long list without them needs none of it.
         if !assertions.iter().any(|a| is_open(&a.from) || is_open(&a.to)) {
@@ -236,7 +236,7 @@ impl<'a> Named<'a> {
                     named.targets.entry((from, port, *protocol)).or_default().push((*expect, range.clone()));
                 }
                 for source in sources.iter() {
-                    let (Side::Pods(a), Side::Pods(b)) = (source, side) else { continue };
+                    let (a, b) = (reach.pods_of(source), reach.pods_of(side));
                     for (a, b) in a.iter().flat_map(|a| b.iter().map(move |b| (*a, *b))) {
                         named.pods.entry((a, b, *number, *protocol)).or_default().push(*expect);
                     }
@@ -268,11 +268,14 @@ impl<'a> Named<'a> {
     }
 
     /// Whether a pair of an open assertion is named, with another expectation, by one that is not open.
-    fn elsewhere(&self, assertion: &Assertion, pair: &Pair, port: u16) -> bool {
-        let Some((End::Pod(from), End::Pod(to))) = pair.ends else { return false };
-        let open = is_open(&assertion.from) || is_open(&assertion.to);
-        let named = || self.pods.get(&(from, to, port, assertion.protocol));
-        open && named().is_some_and(|expects| expects.iter().any(|expect| *expect != assertion.expect))
+    fn elsewhere(&self, assertion: &Assertion, reach: &Reach<'_>, pair: &Pair, port: u16) -> bool {
+        if !is_open(&assertion.from) && !is_open(&assertion.to) {
+            return false;
+        }
+        let pods = pair.ends.map(|(from, to)| (reach.pod_of(from), reach.pod_of(to)));
+        let Some((Some(from), Some(to))) = pods else { return false };
+        let named = self.pods.get(&(from, to, port, assertion.protocol));
+        named.is_some_and(|expects| expects.iter().any(|expect| *expect != assertion.expect))
     }
 }
 

@@ -15,8 +15,8 @@ mod subject;
 
 use std::net::IpAddr;
 
-use self::map::Map;
-pub(crate) use self::map::selector_of;
+pub(crate) use self::map::{Map, selector_of};
+pub(crate) use self::service::{behind, whole};
 use super::{Edge, Expect, Intent, Party, Peer, PeerKind, Port, Resolution, ResolvedEdge, Subject};
 use crate::finding::{Code, Finding};
 use crate::world::{ObjectName, PodId, PortRef, Service, World};

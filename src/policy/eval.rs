@@ -1,5 +1,6 @@
 //! The evaluation: both ends, each family, every rule.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -9,7 +10,7 @@ use super::fit::{self, Fit, Missing, Scene, block_fits, named};
 use super::model::{
     Direction, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PolicySet, PortMatch, Ports, Rule,
 };
-use super::party::{End, Kind, NoParty, Parties, Party};
+use super::party::{End, Holder, Kind, NoParty, Parties, Party};
 use super::ports::{Intervals, PortSet};
 use super::tiers::{Middle, Ruled};
 use super::unmodelled::Effect;
@@ -107,6 +108,11 @@ impl<'w> Engine<'w> {
     /// The policies.
     pub fn policies(&self) -> &'w PolicySet {
         self.set
+    }
+
+    /// Which pod [`End::Address`] means.
+    pub(crate) fn holder(&self, address: IpAddr) -> Holder {
+        self.parties.holder(address)
     }
 
     /// Whether a new connection to a pod port (1 to 65535, after Service DNAT) is let through, and why.

@@ -81,6 +81,17 @@ impl fmt::Display for Party<'_> {
     }
 }
 
+/// Which pod an address means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// This live pod.
+    Pod(PodId),
+    /// Two live pods have it, so neither.
+    Several,
+    /// None: a node's, or outside.
+    Nobody,
+}
+
 /// Who has an address.
 #[derive(Debug, Clone, Copy)]
 enum Owner<'w> {
@@ -129,6 +140,14 @@ impl<'w> Parties<'w> {
             }
         }
         Self { world, owners }
+    }
+
+    pub(super) fn holder(&self, address: IpAddr) -> Holder {
+        match self.owners.get(&address.to_canonical()) {
+            Some(Owner::Pod(id)) => Holder::Pod(*id),
+            Some(Owner::Several) => Holder::Several,
+            Some(Owner::Node(_)) | None => Holder::Nobody,
+        }
     }
 
     /// Looks an end up.

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::addresses::{Addresses, borders};
 use crate::judge::Declared;
 use crate::matrix::{Expect, Peer, PeerKind};
-use crate::policy::{Answer, Direction, End, Engine, Exemption, Family, PeerMatch, Peers};
+use crate::policy::{Answer, Direction, End, Engine, Exemption, Family, Holder, PeerMatch, Peers};
 use crate::world::{Phase, PodId, Protocol, Service, World};
 
 /// One end with everything it stands for.
@@ -18,6 +18,10 @@ use crate::world::{Phase, PodId, Protocol, Service, World};
 pub(crate) enum Side {
     /// Pods, each of them.
     Pods(Vec<PodId>),
+    /// Every pod of the pod network, as another pod sees it.
+    AnyPod(Vec<PodId>),
+    /// A pod by one of its addresses: in that family only.
+    At(IpAddr),
     /// Addresses that are judged as one: allowed when all are, denied when none is.
     Range(Addresses),
     /// Not known, and why.
@@ -123,7 +127,7 @@ impl<'r> Reach<'r> {
     /// What a resolved peer stands for.
     pub(crate) fn sides(&self, peer: &Peer) -> Vec<Side> {
         match &peer.kind {
-            PeerKind::AnyPod => vec![Side::Pods(self.any_pod())],
+            PeerKind::AnyPod => vec![Side::AnyPod(self.any_pod())],
             PeerKind::Unresolved => vec![Side::Unknown("no source says who this is".to_owned())],
             PeerKind::Pods { namespace, pods, .. } => {
                 let live: Vec<PodId> =
@@ -137,7 +141,33 @@ impl<'r> Reach<'r> {
         }
     }
 
+    /// The pod that an end means, in whatever family.
+    pub(crate) fn pod_of(&self, end: End) -> Option<PodId> {
+        match end {
+            End::Pod(id) => Some(id),
+            End::Address(address) => match self.engine.holder(address) {
+                Holder::Pod(id) => Some(id),
+                Holder::Several | Holder::Nobody => None,
+            },
+        }
+    }
+
+    /// The pods of a side.
+    pub(crate) fn pods_of(&self, side: &Side) -> Vec<PodId> {
+        ends(side).into_iter().filter_map(|end| self.pod_of(end)).collect()
+    }
+
+    /// One address: a pod's in its own family only, any other as a range of one.
+    pub(crate) fn at(&self, address: IpAddr) -> Side {
+        match self.engine.holder(address) {
+            Holder::Pod(_) | Holder::Several => Side::At(address),
+            Holder::Nobody => Side::Range(Addresses::single([address])),
+        }
+    }
+
     /// Asks every pair of two sides on one pod port.
+    ///
+    /// A pod always reaches itself. Among several pairs that one says nothing of the others and is passed over, and of `any-pod` it is none.
     pub(crate) fn each(&self, from: &Side, to: &Side, port: u16, protocol: Protocol, visit: &mut dyn FnMut(Pair)) {
         let ask = |from: End, to: End| {
             let answer = self.engine.verdict(from, to, port, protocol);
@@ -152,32 +182,40 @@ impl<'r> Reach<'r> {
         match (from, to) {
             (Side::Unknown(why), _) | (_, Side::Unknown(why)) => visit(Pair::unknown(why)),
             (Side::Range(_), Side::Range(_)) => visit(Pair::unknown("no policy stands between two addresses")),
-            (Side::Pods(from), Side::Pods(to)) => {
-                for from in from {
-                    // A pod reaches itself always; a template stands for several pods.
-                    for to in to.iter().filter(|to| *to != from || self.world.pod(**to).template) {
-                        visit(ask(End::Pod(*from), End::Pod(*to)));
+            (pods, Side::Range(range)) => {
+                for from in ends(pods) {
+                    let samples = self.samples(from, range, Direction::Egress);
+                    visit(together(samples.into_iter().map(|to| ask(from, End::Address(to)))));
+                }
+            }
+            (Side::Range(range), pods) => {
+                for to in ends(pods) {
+                    let samples = self.samples(to, range, Direction::Ingress);
+                    visit(together(samples.into_iter().map(|from| ask(End::Address(from), to))));
+                }
+            }
+            (a, b) => {
+                let (sources, targets) = (ends(a), ends(b));
+                let open = matches!(a, Side::AnyPod(_)) || matches!(b, Side::AnyPod(_));
+                let only = !open && sources.len() == 1 && targets.len() == 1;
+                for from in sources {
+                    for to in targets.iter().filter(|to| only || !self.is_itself(from, **to)) {
+                        visit(ask(from, *to));
                     }
-                }
-            }
-            (Side::Pods(from), Side::Range(range)) => {
-                for from in from {
-                    let samples = self.samples(*from, range, Direction::Egress);
-                    visit(together(samples.into_iter().map(|to| ask(End::Pod(*from), End::Address(to)))));
-                }
-            }
-            (Side::Range(range), Side::Pods(to)) => {
-                for to in to {
-                    let samples = self.samples(*to, range, Direction::Ingress);
-                    visit(together(samples.into_iter().map(|from| ask(End::Address(from), End::Pod(*to)))));
                 }
             }
         }
     }
 
-    /// The addresses at which a range must be asked for one pod. A pod of one family has no way to the other.
-    fn samples(&self, pod: PodId, range: &Addresses, direction: Direction) -> Vec<IpAddr> {
-        self.pieces(pod, range, direction).into_iter().map(|(_, sample)| sample).collect()
+    /// Whether two ends are one pod. A template stands for several.
+    fn is_itself(&self, from: End, to: End) -> bool {
+        let pod = self.pod_of(from);
+        pod == self.pod_of(to) && pod.is_some_and(|id| !self.world.pod(id).template)
+    }
+
+    /// The addresses at which a range must be asked for one end. A pod of one family has no way to the other.
+    fn samples(&self, end: End, range: &Addresses, direction: Direction) -> Vec<IpAddr> {
+        self.pieces(end, range, direction).into_iter().map(|(_, sample)| sample).collect()
     }
 
     /// One address that stands for a range that no policy cuts.
@@ -185,10 +223,12 @@ impl<'r> Reach<'r> {
         range.pieces(&BTreeSet::new(), &self.inside).first().map(|(_, sample)| *sample)
     }
 
-    /// The pieces into which the policies of one pod cut a range, each with the address that stands for it.
-    pub(crate) fn pieces(&self, pod: PodId, range: &Addresses, direction: Direction) -> Vec<(Addresses, IpAddr)> {
-        let pod = self.world.pod(pod);
-        let policies = self.engine.policies().in_namespace(&pod.name.namespace).filter(|policy| policy.selects(pod));
+    /// The pieces into which the policies of one end cut a range, each with the address that stands for it.
+    pub(crate) fn pieces(&self, end: End, range: &Addresses, direction: Direction) -> Vec<(Addresses, IpAddr)> {
+        let pod = self.pod_of(end).map(|id| self.world.pod(id));
+        let policies = pod.into_iter().flat_map(|pod| {
+            self.engine.policies().in_namespace(&pod.name.namespace).filter(move |policy| policy.selects(pod))
+        });
         let rules = policies.flat_map(|policy| policy.rules(direction).unwrap_or_default());
         let nets = rules.flat_map(|rule| match &rule.peers {
             Peers::Any => &[],
@@ -199,7 +239,11 @@ impl<'r> Reach<'r> {
             PeerMatch::Pods { .. } => Vec::new(),
         });
         let mut pieces = range.pieces(&borders(nets), &self.inside);
-        let own: BTreeSet<Family> = pod.addresses.iter().map(|address| Family::of(*address)).collect();
+        let own: BTreeSet<Family> = match (end, pod) {
+            (End::Address(address), _) => BTreeSet::from([Family::of(address)]),
+            (End::Pod(_), Some(pod)) => pod.addresses.iter().map(|address| Family::of(*address)).collect(),
+            (End::Pod(_), None) => BTreeSet::new(),
+        };
         pieces.retain(|(_, address)| own.is_empty() || own.contains(&Family::of(*address)));
         pieces
     }
@@ -209,6 +253,15 @@ impl<'r> Reach<'r> {
 pub(crate) fn virtual_addresses(service: &Service) -> impl Iterator<Item = IpAddr> {
     let balancers = service.load_balancer.iter().filter(|address| !address.proxy);
     service.cluster_ips.iter().copied().chain(balancers.filter_map(|address| address.ip))
+}
+
+/// What the engine is asked for; ranges are sampled instead.
+fn ends(side: &Side) -> Vec<End> {
+    match side {
+        Side::Pods(pods) | Side::AnyPod(pods) => pods.iter().copied().map(End::Pod).collect(),
+        Side::At(address) => vec![End::Address(*address)],
+        Side::Range(_) | Side::Unknown(_) => Vec::new(),
+    }
 }
 
 /// Several pieces of one range as one pair.

@@ -20,7 +20,7 @@ impl Name {
     pub(super) fn of(side: &Side, answered: String) -> Self {
         match side {
             Side::Range(range) => Self::Range(range.clone()),
-            Side::Pods(_) | Side::Unknown(_) => Self::Text(answered),
+            Side::Pods(_) | Side::AnyPod(_) | Side::At(_) | Side::Unknown(_) => Self::Text(answered),
         }
     }
 }

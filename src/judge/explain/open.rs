@@ -96,7 +96,8 @@ fn through<'a>(service: &Service, assertion: &'a Assertion, ends: &mut Ends<'a, 
 /// The ends of a side: pods, or the address that stands for a piece of a range.
 fn ends_of(side: &Side, reach: &Reach<'_>) -> Result<Vec<End>, String> {
     match side {
-        Side::Pods(pods) => Ok(pods.iter().map(|pod| End::Pod(*pod)).collect()),
+        Side::Pods(pods) | Side::AnyPod(pods) => Ok(pods.iter().map(|pod| End::Pod(*pod)).collect()),
+        Side::At(address) => Ok(vec![End::Address(*address)]),
         Side::Range(range) => Ok(reach.sample(range).map(End::Address).into_iter().collect()),
         Side::Unknown(why) => Err(why.clone()),
     }

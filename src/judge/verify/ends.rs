@@ -1,6 +1,6 @@
 //! The ends of assertions → pods, pod ports and addresses; each end is looked up once, however many assertions name it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -8,12 +8,9 @@ use ipnet::IpNet;
 
 use super::Assertion;
 use crate::judge::audit::{Addresses, Reach, Side, virtual_addresses};
+use crate::matrix::resolve::{Map, behind, whole};
 use crate::matrix::{Party, Subject};
-use crate::world::labels::matches_all;
-use crate::world::{
-    EndpointSlice, ObjectName, Phase, Pod, PodId, PortRef, Protocol, Service, ServiceKind, ServicePort, WorkloadKind,
-    World,
-};
+use crate::world::{ObjectName, Phase, PodId, PortRef, Protocol, Service, ServiceKind, World};
 
 /// A destination on one pod port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +26,10 @@ type Wanted<'a> = (&'a Party, &'a PortRef, Protocol);
 /// Looks ends up.
 pub(in crate::judge) struct Ends<'a, 'w> {
     world: &'w World,
+    map: Map<'w>,
     reach: &'w Reach<'w>,
     subject: Option<&'w Subject>,
     pods: HashMap<&'w ObjectName, PodId>,
-    workloads: HashMap<(WorkloadKind, &'w str, &'w str), Vec<PodId>>,
-    by_address: HashMap<IpAddr, PodId>,
-    slices: HashMap<&'w ObjectName, Vec<&'w EndpointSlice>>,
     services: HashMap<IpAddr, &'w Service>,
     sources: HashMap<&'a Party, Rc<[Side]>>,
     targets: HashMap<Wanted<'a>, Rc<[Target]>>,
@@ -42,27 +37,13 @@ pub(in crate::judge) struct Ends<'a, 'w> {
 
 impl<'a, 'w> Ends<'a, 'w> {
     pub(in crate::judge) fn new(world: &'w World, reach: &'w Reach<'w>, subject: Option<&'w Subject>) -> Self {
-        let live = || world.pods().filter(|(_, pod)| pod.phase == Phase::Live);
-        let mut workloads: HashMap<_, Vec<PodId>> = HashMap::new();
-        for (id, pod) in live() {
-            if let Some(owner) = &pod.workload {
-                let key = (owner.kind, pod.name.namespace.as_str(), owner.name.as_str());
-                workloads.entry(key).or_default().push(id);
-            }
-        }
-        let mut slices: HashMap<_, Vec<&EndpointSlice>> = HashMap::new();
-        for slice in &world.endpoint_slices {
-            slices.entry(&slice.service).or_default().push(slice);
-        }
-        let plain = live().filter(|(_, pod)| !pod.host_network);
+        let pods = world.pods().filter(|(_, pod)| pod.phase == Phase::Live && !pod.template);
         Self {
             world,
+            map: Map::new(world),
             reach,
             subject,
-            pods: live().filter(|(_, pod)| !pod.template).map(|(id, pod)| (&pod.name, id)).collect(),
-            workloads,
-            by_address: plain.flat_map(|(id, pod)| pod.addresses.iter().map(move |address| (*address, id))).collect(),
-            slices,
+            pods: pods.map(|(id, pod)| (&pod.name, id)).collect(),
             services: world.services.values().flat_map(|s| virtual_addresses(s).map(move |ip| (ip, s))).collect(),
             sources: HashMap::new(),
             targets: HashMap::new(),
@@ -127,20 +108,13 @@ impl<'a, 'w> Ends<'a, 'w> {
                 Some(id) => Side::Pods(vec![*id]),
                 None => unknown(format!("there is no pod {name} in the sources")),
             },
-            Party::Workload(kind, name) => {
-                let found = self.workloads.get(&(*kind, name.namespace.as_str(), name.name.as_str()));
-                pods(found.cloned().unwrap_or_default(), party.to_string())
-            }
+            Party::Workload(kind, name) => pods(self.map.of_workload(*kind, name), party.to_string()),
             Party::Selector { namespace, labels } => {
                 let namespace = namespace.as_ref().or(self.subject.map(|subject| &subject.namespace));
-                let fits = |pod: &Pod| Some(&pod.name.namespace) == namespace && matches_all(labels, &pod.labels);
-                let found = self.world.pods().filter(|(_, pod)| pod.phase == Phase::Live && fits(pod));
-                pods(found.map(|(id, _)| id).collect(), party.to_string())
+                let found = namespace.map(|namespace| self.map.selected(namespace, labels));
+                pods(found.unwrap_or_default(), party.to_string())
             }
-            Party::Address(address) => match self.by_address.get(address) {
-                Some(id) => Side::Pods(vec![*id]),
-                None => Side::Range(Addresses::single([*address])),
-            },
+            Party::Address(address) => self.reach.at(*address),
             Party::Block(net) => Side::Range(Addresses::of(&[*net], &[])),
             Party::Node(name) => match self.world.nodes.get(name) {
                 Some(node) => {
@@ -148,7 +122,10 @@ impl<'a, 'w> Ends<'a, 'w> {
                 }
                 None => unknown(format!("there is no node {name} in the sources")),
             },
-            Party::AnyPod => pods(self.reach.any_pod(), "any namespace".to_owned()),
+            Party::AnyPod => match self.reach.any_pod() {
+                pods if pods.is_empty() => unknown("the sources show no pod of any namespace".to_owned()),
+                pods => Side::AnyPod(pods),
+            },
             Party::World => Side::Range(public().minus(&Addresses::single(self.reach.inside()))),
             Party::Service(_)
             | Party::Host { .. }
@@ -160,32 +137,48 @@ impl<'a, 'w> Ends<'a, 'w> {
         vec![one]
     }
 
-    /// A side on a pod port; a named port may have another number on each pod.
+    /// A side on a pod port.
     fn on_port(&self, side: Side, port: &PortRef, protocol: Protocol) -> Vec<Target> {
-        match (side, port) {
-            (side, PortRef::Number(port)) => vec![Target { side, port: *port }],
-            (Side::Pods(pods), PortRef::Name(name)) => {
-                let mut by_number: BTreeMap<u16, Vec<PodId>> = BTreeMap::new();
-                let mut without = Vec::new();
-                for id in pods {
-                    let pod = self.world.pod(id);
-                    let fits = pod.ports.iter().filter(|p| p.protocol == protocol && p.name.as_ref() == Some(name));
-                    let numbers: Vec<u16> = fits.map(|port| port.number).collect();
-                    if numbers.is_empty() {
-                        without.push(nowhere(format!("{} has no {protocol} port named {name}", pod.name)));
-                    }
-                    for number in numbers {
-                        by_number.entry(number).or_default().push(id);
-                    }
-                }
-                let found = by_number.into_iter().map(|(port, pods)| Target { side: Side::Pods(pods), port });
-                found.chain(without).collect()
+        let name = match port {
+            PortRef::Number(port) => return vec![Target { side, port: *port }],
+            PortRef::Name(name) => name,
+        };
+        match side {
+            Side::Pods(pods) => self.on_named_port(&pods, name, protocol, Side::Pods),
+            Side::AnyPod(pods) => self.on_named_port(&pods, name, protocol, Side::AnyPod),
+            Side::At(address) if let [pod] = self.reach.pods_of(&side)[..] => {
+                self.on_named_port(&[pod], name, protocol, |_| Side::At(address))
             }
-            (Side::Unknown(why), PortRef::Name(_)) => vec![nowhere(why)],
-            (Side::Range(_), PortRef::Name(name)) => {
+            Side::Unknown(why) => vec![nowhere(why)],
+            Side::At(_) | Side::Range(_) => {
                 vec![nowhere(format!("an address has no port named {name}: write its number"))]
             }
         }
+    }
+
+    /// A named port may have another number on each pod, and several on one.
+    fn on_named_port(
+        &self,
+        pods: &[PodId],
+        name: &str,
+        protocol: Protocol,
+        side: impl Fn(Vec<PodId>) -> Side,
+    ) -> Vec<Target> {
+        let mut by_number: BTreeMap<u16, Vec<PodId>> = BTreeMap::new();
+        let mut without = Vec::new();
+        for id in pods {
+            let pod = self.world.pod(*id);
+            let fits = pod.ports.iter().filter(|p| p.protocol == protocol && p.name.as_deref() == Some(name));
+            let numbers: Vec<u16> = fits.map(|port| port.number).collect();
+            if numbers.is_empty() {
+                without.push(nowhere(format!("{} has no {protocol} port named {name}", pod.name)));
+            }
+            for number in numbers {
+                by_number.entry(number).or_default().push(*id);
+            }
+        }
+        let found = by_number.into_iter().map(|(port, pods)| Target { side: side(pods), port });
+        found.chain(without).collect()
     }
 
     /// The pods and pod ports that a connection to a Service port ends at.
@@ -196,85 +189,40 @@ impl<'a, 'w> Ends<'a, 'w> {
                 service.name
             ))];
         }
-        let declared = service.ports.iter().find(|p| {
-            p.protocol == protocol
-                && match port {
-                    PortRef::Number(number) => p.port == *number,
-                    PortRef::Name(name) => p.name.as_ref() == Some(name),
-                }
-        });
-        if let (ServiceKind::Headless, PortRef::Number(_)) = (&service.kind, port) {
-            // DNS answers with pod addresses: nothing rewrites the port that the client dials.
-            return self.backends(service).into_iter().flat_map(|side| self.on_port(side, port, protocol)).collect();
-        }
-        let Some(declared) = declared else {
+        let Some(found) = behind(&self.map, service, port, protocol) else {
             return vec![nowhere(format!("Service {} has no port {port}/{protocol}", service.name))];
         };
-        let sliced = self.sliced(service, declared);
-        if !sliced.is_empty() {
-            return sliced;
-        }
-        self.backends(service).into_iter().flat_map(|side| self.on_port(side, &declared.target, protocol)).collect()
-    }
-
-    /// What the EndpointSlices say, which also holds for Services without a selector.
-    fn sliced(&self, service: &Service, port: &ServicePort) -> Vec<Target> {
-        let mut found: BTreeMap<u16, (Vec<PodId>, Vec<IpAddr>)> = BTreeMap::new();
-        for slice in self.slices.get(&service.name).into_iter().flatten() {
-            let numbers = slice.ports.iter().filter(|(name, _, protocol)| {
-                *protocol == port.protocol
-                    && name.as_deref().unwrap_or_default() == port.name.as_deref().unwrap_or_default()
-            });
-            for number in numbers.filter_map(|(_, number, _)| *number) {
-                let (pods, addresses) = found.entry(number).or_default();
-                for endpoint in &slice.endpoints {
-                    match self.endpoint(endpoint) {
-                        Some(id) => pods.push(id),
-                        None => addresses.extend(&endpoint.addresses),
-                    }
-                }
+        let mut by_number: BTreeMap<u16, Vec<PodId>> = BTreeMap::new();
+        let mut without = Vec::new();
+        for (id, numbers) in &found.pods {
+            if numbers.is_empty() {
+                let pod = &self.world.pod(*id).name;
+                without.push(nowhere(format!("Service {}: its port {port} is no port of {pod}", service.name)));
+            }
+            for number in numbers {
+                by_number.entry(*number).or_default().push(*id);
             }
         }
-        found.into_iter().flat_map(|(port, (pods, addresses))| targets(port, pods, &addresses)).collect()
+        let pods = by_number.into_iter().map(|(port, pods)| Target { side: Side::Pods(pods), port });
+        let others: BTreeSet<(IpAddr, u16)> = found.others.into_iter().collect();
+        let others = others.into_iter().map(|(address, port)| Target { side: self.reach.at(address), port });
+        let targets: Vec<Target> = pods.chain(others).chain(without).collect();
+        if targets.is_empty() { vec![nowhere(no_endpoint(service))] } else { targets }
     }
 
-    fn endpoint(&self, endpoint: &crate::world::Endpoint) -> Option<PodId> {
-        let by_name = endpoint.pod.as_ref().and_then(|name| self.pods.get(name));
-        by_name.or_else(|| endpoint.addresses.iter().find_map(|address| self.by_address.get(address))).copied()
-    }
-
-    /// The pods behind a Service, whatever the port.
+    /// What is behind a Service, whatever the port.
     fn backends(&self, service: &Service) -> Vec<Side> {
-        let mut pods: Vec<PodId> = Vec::new();
-        let mut addresses: Vec<IpAddr> = Vec::new();
-        for endpoint in self.slices.get(&service.name).into_iter().flatten().flat_map(|slice| &slice.endpoints) {
-            match self.endpoint(endpoint) {
-                Some(id) => pods.push(id),
-                None => addresses.extend(&endpoint.addresses),
-            }
-        }
-        if let (true, true, Some(selector)) = (pods.is_empty(), addresses.is_empty(), &service.selector) {
-            let fits = |pod: &Pod| {
-                pod.phase == Phase::Live
-                    && pod.name.namespace == service.name.namespace
-                    && matches_all(selector, &pod.labels)
-            };
-            pods = self.world.pods().filter(|(_, pod)| fits(pod)).map(|(id, _)| id).collect();
-        }
-        let sides: Vec<Side> = targets(0, pods, &addresses).into_iter().map(|target| target.side).collect();
-        if sides.is_empty() {
-            return vec![unknown(format!("the sources show no endpoint of Service {}", service.name))];
-        }
-        sides
+        let found = whole(&self.map, service, None);
+        let pods: Vec<PodId> = found.pods.into_iter().map(|(id, _)| id).collect();
+        let others: BTreeSet<IpAddr> = found.others.into_iter().map(|(address, _)| address).collect();
+        let pods = (!pods.is_empty()).then_some(Side::Pods(pods));
+        let sides: Vec<Side> = pods.into_iter().chain(others.into_iter().map(|a| self.reach.at(a))).collect();
+        if sides.is_empty() { vec![unknown(no_endpoint(service))] } else { sides }
     }
 }
 
-fn targets(port: u16, mut pods: Vec<PodId>, addresses: &[IpAddr]) -> Vec<Target> {
-    pods.sort_unstable();
-    pods.dedup();
-    let addresses = addresses.iter().map(|address| Side::Range(Addresses::single([*address])));
-    let pods = (!pods.is_empty()).then_some(Side::Pods(pods));
-    pods.into_iter().chain(addresses).map(|side| Target { side, port }).collect()
+fn no_endpoint(service: &Service) -> String {
+    format!("the sources show no endpoint of Service {}", service.name)
 }
 
 fn unknown(why: String) -> Side {

@@ -72,6 +72,106 @@ fn addresses_and_ranges() {
     verdict_of("198.51.100.7", "198.51.100.6", "443", Unknown);
 }
 
+/// Pods of two families, two that claim one address, and Services before them. The policy opens IPv4 only.
+const FAMILIES: &str = "
+{apiVersion: v1, kind: Namespace, metadata: {name: a}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: both, namespace: a, labels: {app: both}}, spec: {containers: [{name: main, image: example, ports: [{name: web, containerPort: 80}]}]}, status: {phase: Running, podIP: 10.0.0.1, podIPs: [{ip: 10.0.0.1}, {ip: 'fd00::1'}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: client, namespace: a, labels: {app: client}}, spec: {containers: [{name: main, image: example}]}, status: {phase: Running, podIP: 10.0.0.2, podIPs: [{ip: 10.0.0.2}, {ip: 'fd00::2'}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: one, namespace: a, labels: {app: shared}}, spec: {containers: [{name: main, image: example}]}, status: {phase: Running, podIP: 10.0.0.9}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: two, namespace: a, labels: {app: shared}}, spec: {containers: [{name: main, image: example}]}, status: {phase: Running, podIP: 10.0.0.9}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: both, namespace: a}, spec: {clusterIP: 10.96.0.2, ports: [{port: 8000, targetPort: web}], selector: {app: both}}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: group, namespace: a}, spec: {clusterIP: 10.96.0.5, ports: [{port: 8000, targetPort: 80}], selector: {app: shared}}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: lost, namespace: a}, spec: {clusterIP: 10.96.0.3, ports: [{port: 8000, targetPort: web}], selector: {app: client}}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: shared, namespace: a}, spec: {clusterIP: 10.96.0.4, ports: [{port: 8000, targetPort: 80}]}}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: shared-1, namespace: a, labels: {kubernetes.io/service-name: shared}}, addressType: IPv4, ports: [{name: '', port: 80}], endpoints: [{addresses: [10.0.0.9]}]}
+---
+{apiVersion: v1, kind: Service, metadata: {name: portless, namespace: a}, spec: {clusterIP: None}}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: portless-1, namespace: a, labels: {kubernetes.io/service-name: portless}}, addressType: IPv4, ports: [], endpoints: [{addresses: [10.0.0.1]}, {addresses: [198.51.100.1]}]}
+---
+{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p, namespace: a}, spec: {podSelector: {matchExpressions: [{key: app, operator: In, values: [both, shared]}]}, policyTypes: [Ingress, Egress], ingress: [{from: [{ipBlock: {cidr: 10.0.0.2/32}}, {ipBlock: {cidr: 203.0.113.0/24}}]}]}}
+";
+
+#[test]
+fn an_address_of_a_pod_is_asked_in_its_own_family() {
+    use Verdict::{Allow, Deny, Mixed, Unknown};
+    #[track_caller]
+    fn check(from: &str, to: &str, port: &str, expect: Verdict) -> String {
+        let text = format!("- {{from: \"{from}\", to: \"{to}\", port: {port}, expect: allow}}");
+        let [outcome] = &outcomes(&[("w.yaml".into(), FAMILIES.into())], &text)[..] else { panic!("{text}") };
+        assert_eq!(outcome.verdict, expect, "{text}: {}", outcome.because);
+        outcome.because.clone()
+    }
+    check("a/client", "a/both", "80", Mixed);
+    check("a/client", "10.0.0.1", "80", Allow);
+    check("a/client", "fd00::1", "80", Deny);
+    check("10.0.0.2", "a/both", "80", Allow);
+    check("fd00::2", "a/both", "80", Deny);
+    check("10.0.0.2", "10.0.0.1", "80", Allow);
+    check("fd00::2", "fd00::1", "80", Deny);
+    check("10.0.0.2", "fd00::1", "80", Unknown);
+    // A port's name is looked up on the pod that has the address.
+    check("a/client", "10.0.0.1", "web", Allow);
+    check("a/client", "fd00::1", "web", Deny);
+    check("a/client", "10.0.0.2", "web", Unknown);
+    // Against ranges too.
+    check("203.0.113.0/25", "10.0.0.1", "80", Allow);
+    check("203.0.112.0/23", "10.0.0.1", "80", Mixed);
+    check("203.0.113.0/25", "fd00::1", "80", Unknown);
+    check("fd00::1", "2001:db8::/32", "443", Deny);
+    check("fd00::2", "2001:db8::/32", "443", Allow);
+    // Whose an address of two live pods is, nobody knows.
+    for (from, to) in [("10.0.0.9", "a/both"), ("a/both", "10.0.0.9"), ("10.0.0.9", "203.0.113.0/24")] {
+        let because = check(from, to, "80", Unknown);
+        assert!(because.contains("10.0.0.9 belongs to two live pods"), "{because}");
+    }
+    let because = check("a/client", "a/svc/shared", "8000", Unknown);
+    assert!(because.contains("10.0.0.9 belongs to two live pods"), "{because}");
+    check("a/client", "10.0.0.9", "web", Unknown);
+    // A headless Service without ports: the pod with the one address, and the other address as it is.
+    check("a/client", "a/svc/portless", "80", Mixed);
+    check("a/svc/portless", "a/one", "80", Deny);
+    check("a/svc/portless", "203.0.113.7", "80", Unknown);
+    // A pod reaches itself, by name, by address, and through a Service that it alone is behind.
+    for (from, to, port) in [
+        ("a/both", "a/both", "80"),
+        ("a/both", "10.0.0.1", "80"),
+        ("fd00::1", "a/both", "80"),
+        ("10.0.0.1", "10.0.0.1", "80"),
+        ("a/both", "a/svc/both", "8000"),
+    ] {
+        let because = check(from, to, port, Allow);
+        assert!(because.contains("talks to itself"), "{because}");
+    }
+    // Among several pods that says nothing of the others, and of `any-pod` it is none.
+    check("any-pod", "a/both", "80", Mixed);
+    check("a/both", "any-pod", "80", Deny);
+    check("a/one", "a/svc/group", "8000", Deny);
+    check("a/svc/group", "a/svc/group", "8000", Deny);
+    let because = check("a/client", "a/svc/lost", "8000", Unknown);
+    assert_eq!(because, "unknown: Service a/lost: its port 8000 is no port of a/client");
+}
+
+/// Who is named by an address is not one of the others.
+#[test]
+fn an_address_of_a_pod_names_it() {
+    let text = "
+- {name: client, from: 10.0.0.2, to: a/both, port: 80, expect: allow}
+- {name: others, from: any-pod, to: 10.0.0.1, port: 80, expect: deny}
+";
+    let found = outcomes(&[("w.yaml".into(), FAMILIES.into())], text);
+    assert_eq!(found.iter().map(|o| o.verdict).collect::<Vec<_>>(), [Verdict::Allow, Verdict::Deny], "{found:#?}");
+}
+
 #[test]
 fn what_is_not_there_is_unknown() {
     for (to, port, why) in [

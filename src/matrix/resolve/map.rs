@@ -25,16 +25,17 @@ const UNSTABLE: &[&str] = &[
 ];
 
 /// A world with indexes. Finished pods are in none: they have no connections, and their addresses may be another's.
-pub(super) struct Map<'w> {
+pub(crate) struct Map<'w> {
     pub(super) world: &'w World,
     by_namespace: HashMap<&'w str, Vec<PodId>>,
     by_name: HashMap<&'w ObjectName, PodId>,
-    by_address: HashMap<IpAddr, PodId>,
+    /// `None`: two live pods have it, so one of the two records is out of date.
+    by_address: HashMap<IpAddr, Option<PodId>>,
     slices: HashMap<&'w ObjectName, Vec<&'w EndpointSlice>>,
 }
 
 impl<'w> Map<'w> {
-    pub(super) fn new(world: &'w World) -> Self {
+    pub(crate) fn new(world: &'w World) -> Self {
         let mut map = Self {
             world,
             by_namespace: HashMap::new(),
@@ -44,9 +45,14 @@ impl<'w> Map<'w> {
         };
         for (id, pod) in world.pods().filter(|(_, pod)| pod.phase == Phase::Live) {
             map.by_namespace.entry(&pod.name.namespace).or_default().push(id);
-            map.by_name.insert(&pod.name, id);
+            // A Deployment may have a pod's name: the name of a pod is the pod's.
+            if !pod.template || !map.by_name.contains_key(&pod.name) {
+                map.by_name.insert(&pod.name, id);
+            }
             if !pod.host_network {
-                map.by_address.extend(pod.addresses.iter().map(|ip| (*ip, id)));
+                for ip in &pod.addresses {
+                    map.by_address.entry(*ip).and_modify(|pod| *pod = None).or_insert(Some(id));
+                }
             }
         }
         for slice in &world.endpoint_slices {
@@ -64,7 +70,7 @@ impl<'w> Map<'w> {
     }
 
     pub(super) fn at_address(&self, ip: IpAddr) -> Option<PodId> {
-        self.by_address.get(&ip).copied()
+        self.by_address.get(&ip).copied().flatten()
     }
 
     fn live(&self) -> impl Iterator<Item = (PodId, &'w Pod)> {
@@ -76,14 +82,14 @@ impl<'w> Map<'w> {
     }
 
     /// Pods of a namespace that carry all these labels, sorted.
-    pub(super) fn selected(&self, namespace: &str, selector: &Labels) -> Vec<PodId> {
+    pub(crate) fn selected(&self, namespace: &str, selector: &Labels) -> Vec<PodId> {
         self.in_namespace(namespace)
             .filter(|(_, pod)| labels::matches_all(selector, &pod.labels))
             .map(|(id, _)| id)
             .collect()
     }
 
-    pub(super) fn of_workload(&self, kind: WorkloadKind, name: &ObjectName) -> Vec<PodId> {
+    pub(crate) fn of_workload(&self, kind: WorkloadKind, name: &ObjectName) -> Vec<PodId> {
         let owned = |workload: &Workload| workload.kind == kind && workload.name == name.name;
         self.in_namespace(&name.namespace)
             .filter(|(_, pod)| pod.workload.as_ref().is_some_and(owned))

@@ -11,7 +11,7 @@ use crate::matrix::{Peer, PeerKind, Port};
 use crate::world::{Labels, ObjectName, PodId, PortRef};
 
 /// Pods with their own ports.
-pub(super) type Found = Vec<(PodId, Vec<u16>)>;
+pub(crate) type Found = Vec<(PodId, Vec<u16>)>;
 
 impl Lookup<'_> {
     /// Each pod with the port that `port` means on it. Without a Service in between, the client's port is the pod port.

@@ -10,14 +10,14 @@ use super::{Lookup, distinct, unresolved};
 use crate::finding::{Code, Finding};
 use crate::matrix::{Peer, PeerKind, Port};
 use crate::source::de::closest;
-use crate::world::{ObjectName, PodId, PortRef, Protocol, Service, ServiceKind, ServicePort};
+use crate::world::{Endpoint, ObjectName, PodId, PortRef, Protocol, Service, ServiceKind, ServicePort};
 
 /// What is behind one port of a Service.
-pub(super) struct Endpoints {
-    /// Its pods with their own port numbers.
-    pub(super) pods: Found,
+pub(crate) struct Endpoints {
+    /// Its pods with their own port numbers; none for a pod that lacks a port of the name.
+    pub(crate) pods: Found,
     /// Addresses behind it that are no known pod's.
-    others: Vec<(IpAddr, u16)>,
+    pub(crate) others: Vec<(IpAddr, u16)>,
 }
 
 /// The entry that a client's port means.
@@ -60,8 +60,7 @@ pub(super) fn endpoints(map: &Map<'_>, service: &Service, entry: &ServicePort) -
             continue;
         }
         for endpoint in &slice.endpoints {
-            let by_name = endpoint.pod.as_ref().and_then(|name| map.named(name));
-            match by_name.or_else(|| endpoint.addresses.iter().find_map(|ip| map.at_address(*ip))) {
+            match pod_of(map, endpoint) {
                 Some(pod) => add(&mut found.pods, pod, &numbers),
                 None => found
                     .others
@@ -83,6 +82,11 @@ pub(super) fn endpoints(map: &Map<'_>, service: &Service, entry: &ServicePort) -
         found.others.iter_mut().for_each(|(_, port)| *port = entry.port);
     }
     found
+}
+
+fn pod_of(map: &Map<'_>, endpoint: &Endpoint) -> Option<PodId> {
+    let by_name = endpoint.pod.as_ref().and_then(|name| map.named(name));
+    by_name.or_else(|| endpoint.addresses.iter().find_map(|ip| map.at_address(*ip)))
 }
 
 /// A dual-stack pod stands in a slice of each family.
@@ -130,9 +134,9 @@ impl<'a> Lookup<'a> {
         }
         let (found, client) = match port {
             // At the `from` end only the pods matter, whatever port leads to them.
-            None => (whole(map, service, self.edge.protocol), None),
+            None => (whole(map, service, Some(self.edge.protocol)), None),
             Some(Port::Pod(pod_port)) => {
-                let mut found = whole(map, service, self.edge.protocol);
+                let mut found = whole(map, service, Some(self.edge.protocol));
                 let pods: Vec<PodId> = found.pods.iter().map(|(id, _)| *id).collect();
                 found.pods = self.ports_of(&service.name.to_string(), &pods, port);
                 let ports = distinct(found.pods.iter().flat_map(|(_, ports)| ports.iter().copied()));
@@ -144,11 +148,7 @@ impl<'a> Lookup<'a> {
             }
             Some(Port::Client(client)) => match self.client_entry(service, client) {
                 Some(Dialled::Entry(entry)) => (self.behind(service, entry), Some(entry.port)),
-                Some(Dialled::Direct(number)) => {
-                    let mut found = whole(map, service, self.edge.protocol);
-                    found.pods.iter_mut().for_each(|(_, ports)| *ports = vec![number]);
-                    (found, None)
-                }
+                Some(Dialled::Direct(number)) => (direct(map, service, number), None),
                 None => return vec![unresolved(None)],
             },
             Some(Port::Unknown { default }) => match self.only_entry(service, *default) {
@@ -282,24 +282,19 @@ impl<'a> Lookup<'a> {
 
     /// What a client's port leads to; a pod port in the place of a Service port is forgiven with a finding.
     fn client_entry(&mut self, service: &'a Service, client: &PortRef) -> Option<Dialled<'a>> {
-        if let Some(entry) = entry(service, client, self.edge.protocol) {
-            return Some(Dialled::Entry(entry));
+        if let Some(found) = dialled(service, client, self.edge.protocol) {
+            return Some(found);
         }
         let map = self.map?;
         let name = &service.name;
-        if let PortRef::Number(number) = client {
-            if service.kind == ServiceKind::Headless {
-                return Some(Dialled::Direct(*number));
-            }
-            if let Some(entry) = entry_to(map, service, &[*number], self.edge.protocol) {
-                let message = format!(
-                    "{number} is the pod port behind Service {name}, not its port; did you mean {}?",
-                    entry.port
-                );
-                let fix = format!("dial {}:{}, or give the Service port {number}", name.name, entry.port);
-                self.report(Code::ReferenceBroken, &format!("Service/{name}"), message, fix);
-                return Some(Dialled::Entry(entry));
-            }
+        if let PortRef::Number(number) = client
+            && let Some(entry) = entry_to(map, service, &[*number], self.edge.protocol)
+        {
+            let message =
+                format!("{number} is the pod port behind Service {name}, not its port; did you mean {}?", entry.port);
+            let fix = format!("dial {}:{}, or give the Service port {number}", name.name, entry.port);
+            self.report(Code::ReferenceBroken, &format!("Service/{name}"), message, fix);
+            return Some(Dialled::Entry(entry));
         }
         let ports: Vec<String> =
             service.ports.iter().map(|entry| format!("{}/{}", entry.port, entry.protocol)).collect();
@@ -343,14 +338,50 @@ enum Dialled<'s> {
     Direct(u16),
 }
 
-/// All pods behind a Service, without ports.
-fn whole(map: &Map<'_>, service: &Service, protocol: Protocol) -> Endpoints {
+/// What a client's port leads to. `None`: the Service has no such port.
+fn dialled<'s>(service: &'s Service, client: &PortRef, protocol: Protocol) -> Option<Dialled<'s>> {
+    match (entry(service, client, protocol), client) {
+        (Some(entry), _) => Some(Dialled::Entry(entry)),
+        (None, PortRef::Number(number)) if service.kind == ServiceKind::Headless => Some(Dialled::Direct(*number)),
+        (None, _) => None,
+    }
+}
+
+/// The pods, pod ports and addresses at which a connection to a Service ends. `None`: the Service has no such port.
+pub(crate) fn behind(map: &Map<'_>, service: &Service, client: &PortRef, protocol: Protocol) -> Option<Endpoints> {
+    Some(match dialled(service, client, protocol)? {
+        Dialled::Entry(entry) => endpoints(map, service, entry),
+        Dialled::Direct(number) => direct(map, service, number),
+    })
+}
+
+/// A headless Service on a port that it does not list: all its pods on this very port.
+fn direct(map: &Map<'_>, service: &Service, number: u16) -> Endpoints {
+    let mut found = whole(map, service, None);
+    found.pods.iter_mut().for_each(|(_, ports)| *ports = vec![number]);
+    found.others.iter_mut().for_each(|(_, port)| *port = number);
+    found.others.sort_unstable();
+    found.others.dedup();
+    found
+}
+
+/// All pods behind a Service, without ports, and the other addresses behind its ports of a protocol (`None`: of any).
+pub(crate) fn whole(map: &Map<'_>, service: &Service, protocol: Option<Protocol>) -> Endpoints {
     let mut all = Endpoints { pods: Vec::new(), others: Vec::new() };
     for entry in &service.ports {
         let found = endpoints(map, service, entry);
         found.pods.iter().for_each(|(id, _)| add(&mut all.pods, *id, &[]));
-        if entry.protocol == protocol {
+        if protocol.is_none_or(|protocol| entry.protocol == protocol) {
             all.others.extend(found.others);
+        }
+    }
+    if service.ports.is_empty() {
+        // Only a headless Service may list no port; its slices then list none either.
+        for endpoint in map.slices(&service.name).iter().flat_map(|slice| &slice.endpoints) {
+            match pod_of(map, endpoint) {
+                Some(pod) => add(&mut all.pods, pod, &[]),
+                None => all.others.extend(endpoint.addresses.iter().map(|ip| (*ip, 0))),
+            }
         }
     }
     if all.pods.is_empty()
