@@ -440,3 +440,23 @@ fn accepted_findings_pass_until_their_date() {
     let misspelt = folder.file("misspelt.yaml", "- {finding: PR999, reason: x, until: 2999-01-01}\n");
     expect(2, &[&base[..], &["--accept", &misspelt]].concat());
 }
+
+/// Cilium reads an ipBlock as addresses outside the cluster only; upstream's tests put pods' addresses into it.
+#[test]
+fn the_dialect_decides_what_an_ip_block_means_for_a_pod() {
+    let folder = Folder::new();
+    folder.file(
+        "world.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: one}\nstatus: {podIP: 10.0.0.1}\n---\n\
+         apiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: one}\nstatus: {podIP: 10.0.0.2}\n---\n\
+         apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: one}\n\
+         spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/24}}]}]}\n",
+    );
+    let asserted = folder.file("asserted/a.yaml", "- {from: one/a, to: one/b, port: 80, expect: allow}\n");
+    let world = folder.path().join("world.yaml");
+    let base = ["verify", "--manifests", world.to_str().unwrap(), &asserted];
+    expect(0, &base);
+    expect(1, &[&base[..], &["--dialect", "cilium"]].concat());
+    let (_, err) = expect(2, &[&base[..], &["--dialect", "calico"]].concat());
+    assert!(err.contains("upstream and cilium"), "{err}");
+}

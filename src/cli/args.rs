@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::load::inputs::{self, Inputs, IntentPaths};
 use crate::matrix::Intent;
 use crate::matrix::derive::derive;
+use crate::policy::Dialect;
 
 const INTENT: &str = "What should be (at least one)";
 
@@ -47,4 +48,19 @@ pub(super) fn read(intent: &IntentArgs, world: &WorldArgs) -> anyhow::Result<Inp
 pub(super) fn intent(intent: &IntentArgs) -> anyhow::Result<Intent> {
     let IntentArgs { guide, mas_config, matrix } = intent.clone();
     Ok(derive(&inputs::sources(&IntentPaths { guide, mas_config, matrix }, &mut Vec::new())?))
+}
+
+/// How policies are read where plug-ins differ.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct DialectArg {
+    /// How policies are read where plug-ins differ: upstream (as the Kubernetes tests have it) or cilium (an ipBlock never means a pod or node)
+    #[arg(long, value_name = "DIALECT", default_value = "upstream", value_parser = parse_dialect)]
+    pub(super) dialect: Dialect,
+}
+
+fn parse_dialect(text: &str) -> Result<Dialect, String> {
+    Dialect::parse(text).ok_or_else(|| {
+        let known: Vec<&str> = Dialect::ALL.iter().map(|dialect| dialect.as_str()).collect();
+        format!("known are {}", known.join(" and "))
+    })
 }

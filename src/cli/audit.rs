@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::accept::{self, Split};
-use super::args::{self, IntentArgs, WorldArgs};
+use super::args::{self, DialectArg, IntentArgs, WorldArgs};
 use super::formats::{self, Case, ReportFormat};
 use super::output::{self, Style, Table};
 use super::{Done, Exit};
@@ -15,8 +15,8 @@ use crate::judge::audit::audit;
 use crate::judge::{Declared, EdgeReport};
 use crate::load::inputs::Inputs;
 use crate::matrix::Expect;
-use crate::policy::Engine;
 use crate::policy::render::RenderName;
+use crate::policy::{Dialect, Engine};
 use crate::world::World;
 
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,8 @@ pub(super) struct Args {
     intent: IntentArgs,
     #[command(flatten)]
     world: WorldArgs,
+    #[command(flatten)]
+    dialect: DialectArg,
     /// Findings that are accepted: a YAML list of {finding, object?, edge?, reason, until}
     #[arg(long, value_name = "FILE")]
     accept: Option<PathBuf>,
@@ -50,7 +52,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let Some(world) = &inputs.world else {
         anyhow::bail!("nothing to compare with: give --manifests PATH (a folder, a file, or `-`)");
     };
-    let Compared { rows, decided, mut findings } = compare(&inputs, world);
+    let Compared { rows, decided, mut findings } = compare(&inputs, world, args.dialect.dialect);
     let (annotated, unreadable) = accept::annotated(&inputs.accepts, &subject(&inputs, world));
     accepted.extend(annotated);
     findings.extend(unreadable);
@@ -77,8 +79,8 @@ struct Compared {
     findings: Vec<Finding>,
 }
 
-fn compare(inputs: &Inputs, world: &World) -> Compared {
-    let engine = Engine::new(world, &inputs.policies);
+fn compare(inputs: &Inputs, world: &World, dialect: Dialect) -> Compared {
+    let engine = Engine::new(world, &inputs.policies).with_dialect(dialect);
     let name = RenderName { matrix: inputs.matrix.clone(), namespace: inputs.namespace.clone() };
     let audited = audit(&inputs.resolution, world, &inputs.policies, &engine, &name);
     let mut findings = audited.findings;

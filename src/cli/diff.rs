@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::args::DialectArg;
 use super::explain::ports;
 use super::output::{self, Format, Style, WIDTH, wrap};
 use super::{Done, Exit};
@@ -35,6 +36,8 @@ pub(super) struct Args {
     /// Manifests that both sides share; may be given several times
     #[arg(long, value_name = "PATH")]
     world: Vec<PathBuf>,
+    #[command(flatten)]
+    dialect: DialectArg,
     /// What makes the command fail
     #[arg(long, value_enum, default_value_t)]
     fail_on: FailOn,
@@ -60,7 +63,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
         inputs::cluster(&paths)
     };
     let (left, right) = (read(&args.left)?, read(&args.right)?);
-    let (before, after) = (Engine::new(&left.world, &left.policies), Engine::new(&right.world, &right.policies));
+    let before = Engine::new(&left.world, &left.policies).with_dialect(args.dialect.dialect);
+    let after = Engine::new(&right.world, &right.policies).with_dialect(args.dialect.dialect);
     let found = diff(&before, &after);
     anyhow::ensure!(
         found.workloads > 0,

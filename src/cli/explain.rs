@@ -5,7 +5,7 @@ mod text;
 
 pub(super) use self::json::ports;
 
-use super::args::{self, IntentArgs, WorldArgs};
+use super::args::{self, DialectArg, IntentArgs, WorldArgs};
 use super::output::{self, Format, Style};
 use super::{Done, Exit};
 use crate::judge::explain::{Explained, Question, Sources, edge, fits, question};
@@ -36,6 +36,8 @@ pub(super) struct Args {
     intent: IntentArgs,
     #[command(flatten)]
     world: WorldArgs,
+    #[command(flatten)]
+    dialect: DialectArg,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -62,7 +64,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
         "nothing to look at: give --manifests PATH (a folder, a file, or `-`)"
     );
     let read = read(args)?;
-    let engine = Engine::new(&read.world, &read.policies);
+    let engine = Engine::new(&read.world, &read.policies).with_dialect(args.dialect.dialect);
     let sources = Sources { engine: &engine, intended: &read.resolution, name: &read.name };
     let (asked, explained) = match args.what.as_slice() {
         [name] => {

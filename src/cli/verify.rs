@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::args::{self, IntentArgs, WorldArgs};
+use super::args::{self, DialectArg, IntentArgs, WorldArgs};
 use super::formats::{self, Case, ReportFormat};
 use super::output::{self, Style, Table};
 use super::{Done, Exit};
@@ -29,6 +29,8 @@ pub(super) struct Args {
     #[command(flatten)]
     world: WorldArgs,
     #[command(flatten)]
+    dialect: DialectArg,
+    #[command(flatten)]
     intent: IntentArgs,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
@@ -50,7 +52,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     anyhow::ensure!(!assertions.is_empty(), "{}: no assertion in it: nothing would be checked", text.name);
     let cluster = inputs::cluster(&args.world.manifests)?;
     let subject = subject(args, &cluster)?;
-    let engine = Engine::new(&cluster.world, &cluster.policies);
+    let engine = Engine::new(&cluster.world, &cluster.policies).with_dialect(args.dialect.dialect);
     let outcomes = check(&assertions, &cluster.world, &engine, subject.as_ref());
     let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.holds).collect();
     let text = match args.output {
