@@ -104,7 +104,7 @@ fn main() {
         println!("| {what} | {anchor} | {target} | {measured} |");
     }
     let (matcher, source) = match std::env::var("PORTREEVE_CYCLONUS") {
-        Ok(program) => (cyclonus(&program), "run here"),
+        Ok(program) => (cyclonus(&program, quick), "run here"),
         Err(_) => (CYCLONUS, "recorded, not run here"),
     };
     for (key, what) in [("whole", "classes"), ("single", "pair by pair"), ("control", "Engine::verdict")] {
@@ -132,13 +132,22 @@ fn child(task: &str, quick: bool) -> Vec<(String, f64)> {
 }
 
 /// The program evaluates 100 namespaces of 20 pods and prints verdicts per second as its last line.
-fn cyclonus(program: &str) -> f64 {
-    let output = Command::new(program).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines()
-        .last()
-        .and_then(|line| line.trim().parse().ok())
-        .unwrap_or_else(|| panic!("{program} printed no number"))
+/// Asks the matcher of cyclonus about the pairs of the first pods of the same world. Its answers must be ours.
+fn cyclonus(program: &str, quick: bool) -> f64 {
+    let (shape, ports) = tasks::pairs_world(quick);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("world.json"), shape.json(&ports).to_string()).unwrap();
+    let mut command = Command::new(program);
+    let sources = 40.to_string();
+    let output = command.arg("-bench").arg(folder.path()).args(["-sources", &sources]).output().unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{program}: {error}: {}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(
+        answer["allowed"].as_u64(),
+        Some(tasks::allowed_of_first(&shape, &ports, 40)),
+        "cyclonus and we disagree"
+    );
+    answer["verdicts"].as_f64().unwrap() / answer["seconds"].as_f64().unwrap()
 }
 
 fn figure(value: f64) -> String {

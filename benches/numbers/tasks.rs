@@ -28,7 +28,7 @@ pub(crate) fn run(task: &str, quick: bool) {
         "list" => load(&worlds::json_list(4 * large), task, quick),
         "read-yaml" => read(3 * large, 0),
         "read-list" => read(0, 4 * large),
-        "pairs" => pairs(if quick { 20 } else { 100 }),
+        "pairs" => pairs(quick),
         "small" => small(),
         other => panic!("no task {other}"),
     }
@@ -117,11 +117,27 @@ fn read(policies: usize, pods: usize) {
     peak();
 }
 
-fn pairs(namespaces: usize) {
-    let shape = Shape { namespaces, group: 5, unlike: true };
+/// The world of which every pair is asked, and both ports that its rules can tell apart inside the cluster: 80 and one of 81 to 90.
+pub(crate) fn pairs_world(quick: bool) -> (Shape, [u16; 2]) {
+    (Shape { namespaces: if quick { 20 } else { 100 }, group: 5, unlike: true }, [80, 85])
+}
+
+/// Allowed connections of the first pods to all others.
+pub(crate) fn allowed_of_first(shape: &Shape, ports: &[u16], sources: usize) -> u64 {
     let (world, policies) = (shape.world(), shape.policies());
-    // Both ports that the rules can tell apart inside the cluster: 80 and one of 81 to 90.
-    let ports = [80, 85];
+    let reach = Reachability::compute(&world, &policies);
+    let mut allowed = 0;
+    for (from, to) in (0..sources).flat_map(|from| (0..shape.pods()).map(move |to| (PodId(from), PodId(to)))) {
+        let traffic = reach.admitted(from, to);
+        let open = ports.iter().filter(|port| traffic.declared(Protocol::Tcp, **port) == Declared::Allowed);
+        allowed += if from == to { 0 } else { open.count() as u64 };
+    }
+    allowed
+}
+
+fn pairs(quick: bool) {
+    let (shape, ports) = pairs_world(quick);
+    let (world, policies) = (shape.world(), shape.policies());
     let all = (shape.pods() * shape.pods() * ports.len()) as f64;
     let (allowed, took) = timed(|| every_pair(&world, &policies, &ports));
     assert_eq!(allowed, shape.allowed_on_80() + shape.allowed_on_85());

@@ -123,7 +123,7 @@ impl Shape {
             };
             let next = Selector::namespace(&namespace((n + 1) % self.namespaces));
             let port_80 = PortMatch::Range(80, 80);
-            let np_2 = if n % 1000 == 0 { vec![] } else { vec![from(3)] };
+            let np_2 = if n.is_multiple_of(1000) { vec![] } else { vec![from(3)] };
             let outside = PeerMatch::Block { net: "203.0.113.0/24".parse().unwrap(), except: vec![] };
             [
                 policy("default-deny", Selector::default(), Some(vec![]), None),
@@ -147,6 +147,73 @@ impl Shape {
             ]
         });
         PolicySet::new(all.collect(), vec![])
+    }
+}
+
+impl Shape {
+    /// The same world for the matcher of cyclonus (`tests/rivals/cyclonus -bench`), asked on these ports.
+    pub(crate) fn json(&self, ports: &[u16]) -> serde_json::Value {
+        use serde_json::json;
+        let world = self.world();
+        let pods: Vec<_> = world
+            .pods
+            .iter()
+            .map(|pod| json!({"namespace": pod.name.namespace, "name": pod.name.name, "labels": pod.labels, "ip": pod.addresses[0]}))
+            .collect();
+        let namespaces: Vec<_> = world
+            .namespaces
+            .iter()
+            .map(|(name, namespace)| json!({"name": name, "labels": namespace.labels}))
+            .collect();
+        // It resolves no names: whoever asks says what the port is called.
+        let ports: Vec<_> = ports
+            .iter()
+            .map(|port| json!({"port": port, "protocol": "TCP", "name": if *port == 80 { "http" } else { "" }}))
+            .collect();
+        let policies: Vec<_> = (0..self.namespaces).flat_map(|n| self.json_policies(n)).collect();
+        json!({"namespaces": namespaces, "pods": pods, "ports": ports, "policies": policies})
+    }
+
+    fn json_policies(&self, n: usize) -> [serde_json::Value; 5] {
+        use serde_json::json;
+        let app = |app: usize| json!({"matchLabels": {"app": format!("app-{app}")}});
+        let own = |of: usize| json!([{"podSelector": app(of)}]);
+        let next = json!({"matchLabels": {NAMESPACE_NAME: namespace((n + 1) % self.namespaces)}});
+        let policy = |name: &str, subject, direction: &str, rules| {
+            json!({
+                "metadata": {"name": name, "namespace": namespace(n)},
+                "spec": {"podSelector": subject, "policyTypes": [direction], (direction.to_lowercase()): rules},
+            })
+        };
+        let tcp_80 = json!([{"protocol": "TCP", "port": 80}]);
+        let np_2 = if n.is_multiple_of(1000) {
+            json!([{"ports": tcp_80}])
+        } else {
+            json!([{"from": own(3), "ports": tcp_80}])
+        };
+        [
+            policy("default-deny", json!({}), "Ingress", json!([])),
+            policy("np-1", app(0), "Ingress", json!([{"from": own(1), "ports": tcp_80}])),
+            policy("np-2", app(2), "Ingress", np_2),
+            policy(
+                "np-3",
+                app(1),
+                "Ingress",
+                json!([{
+                    "from": [{"namespaceSelector": next, "podSelector": app(0)}],
+                    "ports": [{"protocol": "TCP", "port": 80, "endPort": 90}],
+                }]),
+            ),
+            policy(
+                "np-4",
+                app(3),
+                "Egress",
+                json!([
+                    {"to": own(2), "ports": [{"protocol": "TCP", "port": "http"}]},
+                    {"to": [{"ipBlock": {"cidr": "203.0.113.0/24"}}], "ports": [{"protocol": "TCP"}]},
+                ]),
+            ),
+        ]
     }
 }
 

@@ -164,3 +164,8 @@ fn check(specs: &[&str], from: &str, to: &str, port: &str, expect: &str) {
     let answer = ask(specs, from, to, port);
     assert_eq!(answer.declared.as_str(), expect, "{from} -> {to}:{port} under {specs:#?}\n{}", answer.sentence());
 }
+
+/// How many random clusters a property is tried on: `PORTREEVE_CASES` in the heavy stage, else what an everyday run can afford.
+fn cases(everyday: u32) -> u32 {
+    std::env::var("PORTREEVE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(everyday)
+}

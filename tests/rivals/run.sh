@@ -3,6 +3,7 @@
 #
 #   tests/rivals/run.sh           writes
 #   tests/rivals/run.sh --check   fails if the page is out of date
+#   tests/rivals/run.sh --build   prints the program's path and stops: the benchmark asks it too
 #
 # Needs go 1.22 or newer and python3; the modules come from the Go module proxy. Builds are kept in ~/.cache/portreeve, by version and source.
 set -euo pipefail
@@ -17,6 +18,11 @@ if [ ! -x "$rival" ]; then
   mkdir -p "$cache"
   (cd tests/rivals/cyclonus && GOFLAGS=-mod=readonly go build -buildvcs=false -o "$rival.new" .)
   mv "$rival.new" "$rival"
+fi
+
+if [ "${1:-}" = --build ]; then
+  echo "$rival"
+  exit
 fi
 
 portreeve="${PORTREEVE:-target/debug/portreeve}"

@@ -12,7 +12,7 @@ use proptest::sample::select;
 use serde_json::{Value, json};
 
 use super::clusters::{NUMBERS, parsed, some_end, some_world, spec};
-use super::{read, tier_oracle};
+use super::{cases, read, tier_oracle};
 use crate::policy::Declared;
 use crate::policy::{Answer, Dialect, End, Engine, Family};
 use crate::world::{ContainerPort, Labels, Pod, PodId, Protocol, World};
@@ -484,7 +484,7 @@ fn agrees_with_admitted(engine: &Engine<'_>, from: End, to: End, protocol: Proto
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(800), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_engine_says_what_the_text_says(

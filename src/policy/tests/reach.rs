@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::clusters::{NUMBERS, some_world, spec};
 use super::oracle::Spec;
-use super::{cluster, policies, read};
+use super::{cases, cluster, policies, read};
 use crate::policy::Declared;
 use crate::policy::{End, Engine, PairCount, PolicySet, Reachability, Traffic};
 use crate::world::{ObjectName, Phase, PodId, Protocol, World};
@@ -63,7 +63,7 @@ fn agrees(reach: &Reachability<'_>, world: &World, set: &PolicySet) -> Result<()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(120), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn it_says_what_the_engine_says(

@@ -310,6 +310,7 @@ type benchWorld struct {
 	} `json:"pods"`
 	Ports []struct {
 		Port     int    `json:"port"`
+		Name     string `json:"name"`
 		Protocol string `json:"protocol"`
 	} `json:"ports"`
 	Policies []*netv1.NetworkPolicy `json:"policies"`
@@ -346,7 +347,7 @@ func runBench(file string, sources int) error {
 				continue
 			}
 			for _, port := range w.Ports {
-				traffic := &matcher.Traffic{Source: from, Destination: to, ResolvedPort: port.Port, Protocol: corev1.Protocol(port.Protocol)}
+				traffic := &matcher.Traffic{Source: from, Destination: to, ResolvedPort: port.Port, ResolvedPortName: port.Name, Protocol: corev1.Protocol(port.Protocol)}
 				verdicts++
 				if policy.IsTrafficAllowed(traffic).IsAllowed() {
 					allowed++
