@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
+use super::cases;
 use super::clusters::{NUMBERS, namespace_selector, selector, some_end, some_world, spec};
 use super::oracle::{Ask, Known, Net, Selector, compare, inside, selects};
 use super::read;
