@@ -238,6 +238,7 @@ fn edge(name: String, reason: Reason) -> EdgeReport {
         expect: Expect::Allow,
         tier: 1,
         breaks: "nobody can log in".to_owned(),
+        exchange: portreeve::matrix::Exchange::Tcp,
         provenance: vec![],
         declared: Some(Declared::Allowed),
         because: String::new(),

@@ -105,6 +105,7 @@ impl Chain {
         let observed = observations(brought);
         let mut findings = join(&mut rows, &observed, &audited.findings, Mode::Enforce);
         add_static(&mut findings, audited.findings);
+        self.shorten(&mut rows, &mut findings);
         let matrix = format!("{}/{}", inputs.namespace, inputs.matrix);
         for (edge, observation) in &observed {
             observation.attempts.iter().for_each(|attempt| self.shared.metrics.record(&matrix, attempt));
@@ -224,6 +225,23 @@ impl Chain {
         attempt.offender =
             attempt.offender.and_then(|offender| net.real(offender)).map(|pod| pod.address(net.lab()).into());
         attempt
+    }
+
+    /// Files by their names below the working copy, whose own path is long and says nothing.
+    fn shorten(&self, rows: &mut [EdgeReport], findings: &mut [Finding]) {
+        let folder = format!("{}/", self.workbench.folder().display());
+        let short = |text: &mut String| *text = text.replace(&folder, "");
+        let in_finding = |finding: &mut Finding| {
+            [&mut finding.object, &mut finding.message, &mut finding.fix].into_iter().for_each(short);
+            if let Some(place) = &mut finding.place {
+                place.file = place.file.replace(&folder, "").into();
+            }
+        };
+        findings.iter_mut().for_each(in_finding);
+        for row in rows {
+            row.provenance.iter_mut().chain([&mut row.because, &mut row.needs]).for_each(short);
+            row.finding.iter_mut().for_each(in_finding);
+        }
     }
 
     /// Logs and remembers what became different since the round before.

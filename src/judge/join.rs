@@ -49,7 +49,7 @@ fn judge_row(row: &mut EdgeReport, observation: &Observation, audited: &[Finding
     let declared = row.declared.unwrap_or(Declared::Unknown);
     let judged = observation.attempts.iter().map(|attempt| {
         let evidence = Evidence {
-            is_dns: row.name.contains("-dns"),
+            is_dns: row.exchange.is_dns(),
             target_up: observation.target_up,
             source_has_network: observation.source_has_network,
             offender_is_target: attempt.offender.is_some() && attempt.offender == attempt.address.map(|a| a.ip()),
@@ -118,7 +118,7 @@ fn suppress(rows: &mut [EdgeReport]) -> BTreeSet<String> {
     let mut causes = BTreeSet::new();
     let dns_down = rows
         .iter()
-        .find(|row| violated(row) && row.expect == Expect::Allow && row.name.contains("-dns"))
+        .find(|row| violated(row) && row.expect == Expect::Allow && row.exchange.is_dns())
         .map(|row| row.name.clone());
     let mut first_down: BTreeMap<(String, Vec<u16>), String> = BTreeMap::new();
     for row in rows.iter_mut() {
@@ -181,6 +181,7 @@ impl Reason {
 mod tests {
     use super::super::Phases;
     use super::*;
+    use crate::matrix::Exchange;
 
     fn row(name: &str, expect: Expect, declared: Declared) -> EdgeReport {
         EdgeReport {
@@ -194,6 +195,7 @@ mod tests {
             expect,
             tier: 0,
             breaks: String::new(),
+            exchange: if name.contains("dns") { Exchange::DnsUdp } else { Exchange::Tcp },
             provenance: Vec::new(),
             declared: Some(declared),
             because: "the policies say so".to_owned(),

@@ -5,7 +5,7 @@ use serde::ser::{SerializeStruct, Serializer};
 
 use super::{Attempt, Class, Declared, Reason, State, TlsFacts};
 use crate::finding::Finding;
-use crate::matrix::{Expect, Party, Peer, PeerKind, ResolvedEdge};
+use crate::matrix::{Exchange, Expect, Party, Peer, PeerKind, ResolvedEdge};
 
 /// Everything there is to show about one matrix at one time.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -56,6 +56,8 @@ pub struct EdgeReport {
     pub tier: u8,
     /// What people notice when it is cut.
     pub breaks: String,
+    /// The conversation that proves it.
+    pub exchange: Exchange,
     /// Every source's words: `file:line:column section: what it says`.
     pub provenance: Vec<String>,
     /// What the policies say; `None` when none were given.
@@ -74,7 +76,7 @@ pub struct EdgeReport {
 
 impl Serialize for EdgeReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("EdgeReport", 18)?;
+        let mut out = serializer.serialize_struct("EdgeReport", 19)?;
         out.serialize_field("name", &self.name)?;
         out.serialize_field("from", &self.from)?;
         out.serialize_field("to", &self.to)?;
@@ -87,6 +89,7 @@ impl Serialize for EdgeReport {
         out.serialize_field("expect", self.expect.as_str())?;
         out.serialize_field("tier", &self.tier)?;
         out.serialize_field("breaks", &self.breaks)?;
+        out.serialize_field("exchange", self.exchange.as_str())?;
         out.serialize_field("provenance", &self.provenance)?;
         out.serialize_field("declared", &self.declared.map(Declared::as_str))?;
         out.serialize_field("because", &self.because)?;
@@ -151,6 +154,7 @@ impl EdgeReport {
             expect: edge.expect,
             tier: edge.tier,
             breaks: edge.breaks.clone(),
+            exchange: edge.exchange.clone(),
             provenance: edge.provenance.iter().map(ToString::to_string).collect(),
             declared: None,
             because: String::new(),

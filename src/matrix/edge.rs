@@ -150,6 +150,29 @@ pub enum Port {
     },
 }
 
+impl Exchange {
+    /// Its word in JSON and on the page.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::DnsUdp => "dns-udp",
+            Self::DnsTcp => "dns-tcp",
+            Self::Postgres { .. } => "postgres",
+            Self::Smtp { .. } => "smtp",
+            Self::Oidc { .. } => "oidc",
+            Self::Synapse { .. } => "synapse",
+            Self::MasDiscovery => "mas-discovery",
+            Self::Whoami => "whoami",
+            Self::Http { .. } => "http",
+        }
+    }
+
+    /// Whether a failure to get a DNS answer is the edge's own.
+    pub fn is_dns(&self) -> bool {
+        matches!(self, Self::DnsUdp | Self::DnsTcp)
+    }
+}
+
 /// Why an edge exists: one source's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provenance {

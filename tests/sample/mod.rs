@@ -136,6 +136,7 @@ fn allow(name: &str, from: &str, to: &str, pod: u16, service: Option<u16>, tier:
         expect: Expect::Allow,
         tier,
         breaks: breaks.to_owned(),
+        exchange: portreeve::matrix::Exchange::Tcp,
         provenance: vec!["guide-values.yaml:41:7 NetworkPolicy Considerations: MAS needs it".to_owned()],
         declared: Some(Declared::Allowed),
         because: "matrix/portreeve-mas admits it (policies/matrix_portreeve-mas.yaml:20:5)".to_owned(),

@@ -13,6 +13,7 @@ fn edge(name: &str, expect: Expect, state: State, observed: Class) -> EdgeReport
         expect,
         tier: 1,
         breaks: "nobody can log in".to_owned(),
+        exchange: crate::matrix::Exchange::Tcp,
         provenance: Vec::new(),
         declared: None,
         because: String::new(),
