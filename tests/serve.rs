@@ -332,7 +332,9 @@ fn each_role_exports_its_own_families() {
         let metrics = portreeve::serve::Metrics::new(role);
         let board = sample::mixed();
         board.probes.iter().for_each(|attempt| metrics.record(&board.matrix, attempt));
+        metrics.schedule_lag(Duration::from_millis(1500));
         let text = metrics.render(&board);
+        assert_eq!(text.contains("\nportreeve_schedule_lag_seconds 1.5\n"), role != Role::Controller);
         text.lines()
             .filter_map(|l| l.strip_prefix("# TYPE portreeve_"))
             .map(|l| l.split(' ').next().unwrap().to_owned())
@@ -345,6 +347,7 @@ fn each_role_exports_its_own_families() {
         "last_probe_timestamp_seconds",
         "tls_not_after_timestamp_seconds",
         "observed",
+        "schedule_lag_seconds",
     ];
     let judged = ["edge_state", "declared", "verdicts_total", "edge_info", "matrix_edges", "finding_info"];
     assert_eq!(names(Role::Agent), [&["build_info"][..], &probed].concat());
