@@ -4,7 +4,8 @@
 //! vanish with the edge. That is also why no registry keeps them: one would hold a series until somebody removed each of its label combinations by
 //! hand, and cost a tree of small strings for every scrape.
 //!
-//! All series carry `matrix` and `edge`, but for those of the process itself: `portreeve_build_info` and `portreeve_schedule_lag_seconds`.
+//! Two families are about the process and name no matrix: `portreeve_build_info`, and `portreeve_schedule_lag_seconds`, which `probe --watch` sets and
+//! which is absent where nothing is scheduled.
 
 mod text;
 
@@ -91,7 +92,7 @@ impl Metrics {
         self.with(matrix, edge, |tally| *tally.verdicts.entry(state).or_default() += 1);
     }
 
-    /// How late the most overdue probe of this process is, by its scheduler. Not exported before the first call.
+    /// How late the most overdue probe of this process was when its scheduler last started some. Not exported before the first call.
     pub fn schedule_lag(&self, lag: Duration) {
         *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = Some(lag);
     }
@@ -236,7 +237,7 @@ fn probed(text: &mut Text, rows: &[Row<'_>]) {
 
 /// What the process says of itself: the probes it makes compete for its places, so one number tells of all.
 fn schedule_lag(text: &mut Text, lag: Option<Duration>) {
-    let help = "How late the most overdue probe is. Grows when there is more to probe than the limits or the processor let through.";
+    let help = "How late the most overdue probe was, in seconds. Grows when there is more to probe than the limits or the processor let through.";
     text.family("portreeve_schedule_lag_seconds", help, Kind::Gauge, |family| {
         if let Some(lag) = lag {
             family.sample(&Labels::default(), lag.as_secs_f64());
