@@ -119,6 +119,8 @@ fn watching_probes_again_and_again() {
     assert!(attempts.is_some_and(|count| count >= 5.0), "{attempts:?}\n{seen}");
     let state = seen.lines().find(|line| line.starts_with("portreeve_edge_state") && line.contains("\"ok\""));
     assert!(state.is_some_and(|line| line.ends_with(" 1")), "{seen}");
+    let lag = seen.lines().find_map(|line| line.strip_prefix("portreeve_schedule_lag_seconds "));
+    assert!(lag.is_some_and(|lag| lag.parse::<f64>().is_ok_and(|lag| (0.0..20.0).contains(&lag))), "{seen}");
 }
 
 /// The value of the first series of a metric that has the edge.

@@ -303,13 +303,39 @@ fn awkward_names_stay_one_series_each() {
     assert_eq!(got.keys().filter(|series| series.contains("finding_info")).count(), 1);
 }
 
+/// The whole text of three edges. The first was written by the encoder of the `prometheus` crate 0.14; ours writes the same bytes.
+#[test]
+fn the_text_is_as_prometheus_writes_it() {
+    let mut board = sample::mixed();
+    board.edges.retain(|edge| ["traefik-to-mas", "mas-to-smtp", "mas-to-stranger"].contains(&edge.name.as_str()));
+    sample::edge(&mut board, "traefik-to-mas").from = "a\"b\\c\nd, é".to_owned();
+    sample::edge(&mut board, "traefik-to-mas").pod_ports = vec![8080, 8443];
+    board.findings.push(Finding::new(portreeve::judge::Code::DefaultUsed, "\\x\"} 1\n", "", ""));
+    let metrics = portreeve::serve::Metrics::new(Role::Both);
+    for attempt in board.probes.iter().chain(&board.probes[7..8]) {
+        metrics.record(&board.matrix, attempt);
+    }
+    metrics.verdict(&board.matrix, "mas-to-smtp", State::Unknown);
+    let text = metrics.render(&board);
+    let timeless = |line: &str| match line.rsplit_once(' ') {
+        Some((series, at)) if series.starts_with("portreeve_last_probe_timestamp_seconds{") => {
+            assert!(at.parse::<f64>().is_ok_and(|at| at > 1.7e9), "{line}");
+            format!("{series} <now>\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    insta::assert_snapshot!("metrics", text.lines().map(timeless).collect::<String>());
+}
+
 #[test]
 fn each_role_exports_its_own_families() {
     let names = |role| -> Vec<String> {
         let metrics = portreeve::serve::Metrics::new(role);
         let board = sample::mixed();
         board.probes.iter().for_each(|attempt| metrics.record(&board.matrix, attempt));
+        metrics.schedule_lag(Duration::from_millis(1500));
         let text = metrics.render(&board);
+        assert_eq!(text.contains("\nportreeve_schedule_lag_seconds 1.5\n"), role != Role::Controller);
         text.lines()
             .filter_map(|l| l.strip_prefix("# TYPE portreeve_"))
             .map(|l| l.split(' ').next().unwrap().to_owned())
@@ -322,6 +348,7 @@ fn each_role_exports_its_own_families() {
         "last_probe_timestamp_seconds",
         "tls_not_after_timestamp_seconds",
         "observed",
+        "schedule_lag_seconds",
     ];
     let judged = ["edge_state", "declared", "verdicts_total", "edge_info", "matrix_edges", "finding_info"];
     assert_eq!(names(Role::Agent), [&["build_info"][..], &probed].concat());

@@ -1,16 +1,19 @@
-//! The metrics of product.md §6 in Prometheus text format 0.0.4.
+//! The metrics of product.md §6.
 //!
 //! Counts are kept here; everything else is read from the [`Board`] at the scrape, so no gauge can be older than the board and an edge's series
-//! vanish with the edge. The counts are plain numbers under one lock, in the `prometheus` crate's data model and written by its encoder: its
-//! registry keeps a series until somebody removes every label combination of it by hand, and its constructors can fail.
+//! vanish with the edge. That is also why no registry keeps them: one would hold a series until somebody removed each of its label combinations by
+//! hand, and cost a tree of small strings for every scrape.
+//!
+//! Two families are about the process and name no matrix: `portreeve_build_info`, and `portreeve_schedule_lag_seconds`, which `probe --watch` sets and
+//! which is absent where nothing is scheduled.
+
+mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use prometheus::TextEncoder;
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
-
+use self::text::{Family, Kind, Labels, Text};
 use crate::judge::{Attempt, Board, Class, Declared, EdgeReport, Reason, State};
 use crate::matrix::Expect;
 
@@ -49,6 +52,8 @@ pub struct Metrics {
     role: Role,
     /// matrix → edge → counts.
     tallies: Mutex<BTreeMap<String, BTreeMap<String, Tally>>>,
+    /// `None` where nothing is scheduled: 0 would say that all is in time.
+    lag: Mutex<Option<Duration>>,
 }
 
 /// Everything counted about one edge.
@@ -73,7 +78,7 @@ struct Durations {
 impl Metrics {
     /// Nothing counted yet.
     pub fn new(role: Role) -> Self {
-        Self { role, tallies: Mutex::default() }
+        Self { role, tallies: Mutex::default(), lag: Mutex::default() }
     }
 
     /// Counts one probe attempt.
@@ -87,6 +92,11 @@ impl Metrics {
         self.with(matrix, edge, |tally| *tally.verdicts.entry(state).or_default() += 1);
     }
 
+    /// How late the most overdue probe of this process was when its scheduler last started some. Not exported before the first call.
+    pub fn schedule_lag(&self, lag: Duration) {
+        *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = Some(lag);
+    }
+
     fn with(&self, matrix: &str, edge: &str, change: impl FnOnce(&mut Tally)) {
         let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         change(tallies.entry(matrix.to_owned()).or_default().entry(edge.to_owned()).or_default());
@@ -97,26 +107,25 @@ impl Metrics {
         // A second edge of the same name would make a second series of the same labels, and Prometheus would drop the whole scrape.
         let mut names = BTreeSet::new();
         let edges: Vec<&EdgeReport> = board.edges.iter().filter(|edge| names.insert(edge.name.as_str())).collect();
-        let mut families = vec![build_info(self.role)];
-        {
-            let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut none = BTreeMap::new();
-            let tallies = tallies.get_mut(&board.matrix).unwrap_or(&mut none);
-            tallies.retain(|name, _| names.contains(name.as_str()));
-            let rows = Rows { matrix: &board.matrix, edges: &edges, tallies };
-            if self.role != Role::Controller {
-                families.extend(rows.probed());
-            }
-            if self.role != Role::Agent {
-                families.extend(rows.judged());
-                families.push(findings(board));
-            }
+        let mut text = Text::default();
+        build_info(&mut text, self.role);
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut none = BTreeMap::new();
+        let tallies = tallies.get_mut(&board.matrix).unwrap_or(&mut none);
+        tallies.retain(|name, _| names.contains(name.as_str()));
+        let row = |edge| Row::new(&board.matrix, edge, tallies);
+        let rows: Vec<Row<'_>> = edges.into_iter().map(row).collect();
+        if self.role != Role::Controller {
+            probed(&mut text, &rows);
+            let lag = *self.lag.lock().unwrap_or_else(PoisonError::into_inner);
+            schedule_lag(&mut text, lag);
         }
-        families.retain(|family| !family.get_metric().is_empty());
-        TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
-            tracing::error!(%error, "the metrics could not be written");
-            String::new()
-        })
+        if self.role != Role::Agent {
+            judged(&mut text, &rows);
+            matrix_edges(&mut text, &board.matrix, &rows);
+            findings(&mut text, board);
+        }
+        text.into_string()
     }
 }
 
@@ -149,252 +158,180 @@ impl Durations {
         self.sum += seconds;
     }
 
-    fn histogram(&self) -> Histogram {
+    fn write(&self, family: &mut Family<'_>, labels: &Labels, bounds: &[String; BOUNDS.len()]) {
         let mut below = 0;
-        let buckets = BOUNDS.iter().zip(self.buckets).map(|(bound, count)| {
+        let buckets = bounds.iter().zip(self.buckets).map(|(bound, count)| {
             below += count;
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(*bound);
-            bucket.set_cumulative_count(below);
-            bucket
+            (bound.as_str(), below)
         });
-        let mut histogram = Histogram::default();
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(self.count);
-        histogram.set_sample_sum(self.sum);
-        histogram
+        family.histogram(labels, buckets, self.count, self.sum);
     }
 }
 
-/// The per-edge series of one scrape.
-struct Rows<'a> {
-    matrix: &'a str,
-    edges: &'a [&'a EdgeReport],
-    tallies: &'a BTreeMap<String, Tally>,
+/// One edge in one scrape.
+struct Row<'a> {
+    edge: &'a EdgeReport,
+    /// `matrix` and `edge`, which all its series begin with.
+    labels: Labels,
+    tally: Option<&'a Tally>,
 }
 
-impl<'a> Rows<'a> {
-    /// What an agent may say.
-    fn probed(&self) -> [MetricFamily; 6] {
-        [
-            // There at 0 before the first attempt: `increase()` never sees a counter that is born at 1.
-            family(
-                "probe_attempts_total",
-                "Probe attempts.",
-                MetricType::COUNTER,
-                self.each(|edge, out| {
-                    out.push((vec![], counter(self.tally(edge).map_or(0, |tally| tally.attempts))));
-                }),
-            ),
-            // Born with the first failure: 24 reasons at 0 for every edge would be most of the scrape. Alerts use the state, never this.
-            family(
-                "probe_failures_total",
-                "Probe attempts that did not end as the conversation should, by reason. On an edge that must not work that is as it should be.",
-                MetricType::COUNTER,
-                self.each(|edge, out| {
-                    for (reason, count) in self.tally(edge).iter().flat_map(|tally| &tally.failures) {
-                        out.push((vec![("reason", reason.as_str())], counter(*count)));
-                    }
-                }),
-            ),
-            family(
-                "probe_duration_seconds",
-                "Duration of each phase of a probe.",
-                MetricType::HISTOGRAM,
-                self.each(|edge, out| {
-                    for (phase, durations) in self.tally(edge).iter().flat_map(|tally| &tally.phases) {
-                        let mut metric = Metric::default();
-                        metric.set_histogram(durations.histogram());
-                        out.push((vec![("phase", *phase)], metric));
-                    }
-                }),
-            ),
-            family(
-                "last_probe_timestamp_seconds",
-                "When an edge was last probed.",
-                MetricType::GAUGE,
-                self.each(|edge, out| {
-                    out.extend(self.tally(edge).and_then(|tally| tally.last_probe).map(|at| (vec![], gauge(at))));
-                }),
-            ),
-            family(
-                "tls_not_after_timestamp_seconds",
-                "When the certificate that was last shown at an edge ends.",
-                MetricType::GAUGE,
-                self.each(|edge, out| {
-                    #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit 53 bits")]
-                    let end = self.tally(edge).and_then(|tally| tally.tls_not_after).map(|end| end as f64);
-                    out.extend(end.map(|end| (vec![], gauge(end))));
-                }),
-            ),
-            family(
-                "observed",
-                "1 for what the newest probes of an edge show.",
-                MetricType::GAUGE,
-                self.one_of("class", Class::ALL.map(Class::as_str), |edge| {
-                    edge.observed.unwrap_or(Class::Unknown).as_str()
-                }),
-            ),
-        ]
+impl<'a> Row<'a> {
+    fn new(matrix: &str, edge: &'a EdgeReport, tallies: &'a BTreeMap<String, Tally>) -> Self {
+        Self { edge, labels: Labels::new([("matrix", matrix), ("edge", &edge.name)]), tally: tallies.get(&edge.name) }
     }
+}
 
-    /// What only the one who judges may say.
-    fn judged(&self) -> [MetricFamily; 5] {
-        [
-            family(
-                "edge_state",
-                "1 for the state of an edge.",
-                MetricType::GAUGE,
-                self.one_of("state", State::ALL.map(State::as_str), |edge| {
-                    edge.state.unwrap_or(State::Unknown).as_str()
-                }),
-            ),
-            family(
-                "declared",
-                "1 for what all policies together say of an edge.",
-                MetricType::GAUGE,
-                self.one_of("verdict", Declared::ALL.map(Declared::as_str), |edge| {
-                    edge.declared.unwrap_or(Declared::Unknown).as_str()
-                }),
-            ),
-            family(
-                "verdicts_total",
-                "Judgements of an edge, by state.",
-                MetricType::COUNTER,
-                self.each(|edge, out| {
-                    for state in State::ALL {
-                        let count = self.tally(edge).and_then(|tally| tally.verdicts.get(&state)).copied().unwrap_or(0);
-                        out.push((vec![("verdict", state.as_str())], counter(count)));
-                    }
-                }),
-            ),
-            family("edge_info", "1, with what an edge is.", MetricType::GAUGE, self.each_info()),
-            family("matrix_edges", "Edges of a matrix, by what is expected of them.", MetricType::GAUGE, {
-                let of = |expect| self.edges.iter().filter(|edge| edge.expect == expect).count();
-                [Expect::Allow, Expect::Deny]
-                    .map(|expect| {
-                        let count = u32::try_from(of(expect)).unwrap_or(u32::MAX);
-                        labelled(gauge(count.into()), [("matrix", self.matrix), ("expect", expect.as_str())])
-                    })
-                    .into()
-            }),
-        ]
-    }
-
-    fn each_info(&self) -> Vec<Metric> {
-        let info = |edge: &&EdgeReport| {
-            let ports: Vec<String> = edge.pod_ports.iter().map(ToString::to_string).collect();
-            let tier = edge.tier.to_string();
-            labelled(
-                gauge(1.0),
-                [
-                    ("matrix", self.matrix),
-                    ("edge", &edge.name),
-                    ("expect", edge.expect.as_str()),
-                    ("tier", &tier),
-                    ("source", &edge.from),
-                    ("destination", &edge.to),
-                    ("destination_port", &ports.join(",")),
-                    ("protocol", edge.protocol),
-                ],
-            )
-        };
-        self.edges.iter().map(info).collect()
-    }
-
-    fn tally(&self, edge: &EdgeReport) -> Option<&'a Tally> {
-        self.tallies.get(&edge.name)
-    }
-
-    /// The samples of every edge, each with `matrix` and `edge` in front.
-    fn each(&self, samples: impl Fn(&EdgeReport, &mut Vec<(Vec<(&str, &str)>, Metric)>)) -> Vec<Metric> {
-        let mut out = Vec::new();
-        let mut own = Vec::new();
-        for edge in self.edges {
-            samples(edge, &mut own);
-            for (labels, metric) in own.drain(..) {
-                out.push(labelled(metric, [("matrix", self.matrix), ("edge", &edge.name)].into_iter().chain(labels)));
+/// What an agent may say.
+fn probed(text: &mut Text, rows: &[Row<'_>]) {
+    // There at 0 before the first attempt: `increase()` never sees a counter that is born at 1.
+    text.family("portreeve_probe_attempts_total", "Probe attempts.", Kind::Counter, |family| {
+        for row in rows {
+            family.sample(&row.labels, row.tally.map_or(0, |tally| tally.attempts));
+        }
+    });
+    // Born with the first failure: 24 reasons at 0 for every edge would be most of the scrape. Alerts use the state, never this.
+    text.family(
+        "portreeve_probe_failures_total",
+        "Probe attempts that did not end as the conversation should, by reason. On an edge that must not work that is as it should be.",
+        Kind::Counter,
+        |family| {
+            for (row, tally) in tallied(rows) {
+                for (reason, count) in &tally.failures {
+                    family.sample_with(&row.labels, ("reason", reason.as_str()), count);
+                }
+            }
+        },
+    );
+    let bounds = BOUNDS.map(|bound| bound.to_string());
+    let help = "Duration of each phase of a probe.";
+    text.family("portreeve_probe_duration_seconds", help, Kind::Histogram, |family| {
+        for (row, tally) in tallied(rows) {
+            for (phase, durations) in &tally.phases {
+                durations.write(family, &row.labels.with([("phase", *phase)]), &bounds);
             }
         }
-        out
-    }
-
-    /// All words of an enum at 0 and the one that holds at 1: a query for any of them always finds a series.
-    fn one_of<const N: usize>(
-        &self,
-        label: &'static str,
-        words: [&'static str; N],
-        holds: impl Fn(&EdgeReport) -> &'static str,
-    ) -> Vec<Metric> {
-        self.each(|edge, out| {
-            let holds = holds(edge);
-            out.extend(words.map(|word| (vec![(label, word)], gauge(f64::from(u8::from(word == holds))))));
-        })
-    }
+    });
+    let help = "When an edge was last probed.";
+    text.family("portreeve_last_probe_timestamp_seconds", help, Kind::Gauge, |family| {
+        for (row, tally) in tallied(rows) {
+            if let Some(at) = tally.last_probe {
+                family.sample(&row.labels, at);
+            }
+        }
+    });
+    let help = "When the certificate that was last shown at an edge ends.";
+    text.family("portreeve_tls_not_after_timestamp_seconds", help, Kind::Gauge, |family| {
+        for (row, tally) in tallied(rows) {
+            if let Some(end) = tally.tls_not_after {
+                family.sample(&row.labels, end);
+            }
+        }
+    });
+    let help = "1 for what the newest probes of an edge show.";
+    text.family("portreeve_observed", help, Kind::Gauge, |family| {
+        let observed = |edge: &EdgeReport| edge.observed.unwrap_or(Class::Unknown).as_str();
+        one_of(family, rows, "class", Class::ALL.map(Class::as_str), observed);
+    });
 }
 
-fn findings(board: &Board) -> MetricFamily {
+/// What the process says of itself: the probes it makes compete for its places, so one number tells of all.
+fn schedule_lag(text: &mut Text, lag: Option<Duration>) {
+    let help = "How late the most overdue probe was, in seconds. Grows when there is more to probe than the limits or the processor let through.";
+    text.family("portreeve_schedule_lag_seconds", help, Kind::Gauge, |family| {
+        if let Some(lag) = lag {
+            family.sample(&Labels::default(), lag.as_secs_f64());
+        }
+    });
+}
+
+/// What only the one who judges may say.
+fn judged(text: &mut Text, rows: &[Row<'_>]) {
+    text.family("portreeve_edge_state", "1 for the state of an edge.", Kind::Gauge, |family| {
+        let state = |edge: &EdgeReport| edge.state.unwrap_or(State::Unknown).as_str();
+        one_of(family, rows, "state", State::ALL.map(State::as_str), state);
+    });
+    let help = "1 for what all policies together say of an edge.";
+    text.family("portreeve_declared", help, Kind::Gauge, |family| {
+        let declared = |edge: &EdgeReport| edge.declared.unwrap_or(Declared::Unknown).as_str();
+        one_of(family, rows, "verdict", Declared::ALL.map(Declared::as_str), declared);
+    });
+    text.family("portreeve_verdicts_total", "Judgements of an edge, by state.", Kind::Counter, |family| {
+        for row in rows {
+            for state in State::ALL {
+                let count = row.tally.and_then(|tally| tally.verdicts.get(&state)).copied().unwrap_or(0);
+                family.sample_with(&row.labels, ("verdict", state.as_str()), count);
+            }
+        }
+    });
+    text.family("portreeve_edge_info", "1, with what an edge is.", Kind::Gauge, |family| {
+        for Row { edge, labels, .. } in rows {
+            let ports: Vec<String> = edge.pod_ports.iter().map(ToString::to_string).collect();
+            let labels = labels.with([
+                ("expect", edge.expect.as_str()),
+                ("tier", &edge.tier.to_string()),
+                ("source", &edge.from),
+                ("destination", &edge.to),
+                ("destination_port", &ports.join(",")),
+                ("protocol", edge.protocol),
+            ]);
+            family.sample(&labels, 1);
+        }
+    });
+}
+
+fn matrix_edges(text: &mut Text, matrix: &str, rows: &[Row<'_>]) {
+    let help = "Edges of a matrix, by what is expected of them.";
+    text.family("portreeve_matrix_edges", help, Kind::Gauge, |family| {
+        for expect in [Expect::Allow, Expect::Deny] {
+            let count = rows.iter().filter(|row| row.edge.expect == expect).count();
+            family.sample(&Labels::new([("matrix", matrix), ("expect", expect.as_str())]), count);
+        }
+    });
+}
+
+fn findings(text: &mut Text, board: &Board) {
     let mut seen = BTreeSet::new();
-    let mut samples = Vec::new();
-    for finding in &board.findings {
-        // Prometheus takes an empty label for an absent one: such a finding is about the matrix as a whole.
-        let edge = finding.edge.as_deref().unwrap_or("");
-        if seen.insert((finding.code, edge, finding.object.as_str())) {
-            samples.push(labelled(
-                gauge(1.0),
-                [
+    text.family("portreeve_finding_info", "1 for each finding.", Kind::Gauge, |family| {
+        for finding in &board.findings {
+            // Prometheus takes an empty label for an absent one: such a finding is about the matrix as a whole.
+            let edge = finding.edge.as_deref().unwrap_or("");
+            if seen.insert((finding.code, edge, finding.object.as_str())) {
+                let labels = [
                     ("matrix", board.matrix.as_str()),
                     ("edge", edge),
                     ("code", finding.code.code()),
                     ("object", &finding.object),
-                ],
-            ));
+                ];
+                family.sample(&Labels::new(labels), 1);
+            }
+        }
+    });
+}
+
+fn build_info(text: &mut Text, role: Role) {
+    let labels = Labels::new([("version", env!("CARGO_PKG_VERSION")), ("role", role.as_str())]);
+    let help = "1, with the version and what this process does.";
+    text.family("portreeve_build_info", help, Kind::Gauge, |family| family.sample(&labels, 1));
+}
+
+/// The edges of which something was counted.
+fn tallied<'a>(rows: &'a [Row<'a>]) -> impl Iterator<Item = (&'a Row<'a>, &'a Tally)> {
+    rows.iter().filter_map(|row| Some((row, row.tally?)))
+}
+
+/// All words of an enum at 0 and the one that holds at 1: a query for any of them always finds a series.
+fn one_of<const N: usize>(
+    family: &mut Family<'_>,
+    rows: &[Row<'_>],
+    label: &str,
+    words: [&str; N],
+    holds: impl Fn(&EdgeReport) -> &'static str,
+) {
+    for row in rows {
+        let holds = holds(row.edge);
+        for word in words {
+            family.sample_with(&row.labels, (label, word), u8::from(word == holds));
         }
     }
-    family("finding_info", "1 for each finding.", MetricType::GAUGE, samples)
-}
-
-fn build_info(role: Role) -> MetricFamily {
-    let labels = [("version", env!("CARGO_PKG_VERSION")), ("role", role.as_str())];
-    family(
-        "build_info",
-        "1, with the version and what this process does.",
-        MetricType::GAUGE,
-        vec![labelled(gauge(1.0), labels)],
-    )
-}
-
-fn family(name: &str, help: &str, kind: MetricType, samples: Vec<Metric>) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(format!("portreeve_{name}"));
-    family.set_help(help.to_owned());
-    family.set_field_type(kind);
-    family.set_metric(samples);
-    family
-}
-
-fn labelled<'a>(mut metric: Metric, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Metric {
-    let pair = |(name, value): (&str, &str)| {
-        let mut pair = LabelPair::default();
-        pair.set_name(name.to_owned());
-        pair.set_value(value.to_owned());
-        pair
-    };
-    metric.set_label(labels.into_iter().map(pair).collect());
-    metric
-}
-
-fn gauge(value: f64) -> Metric {
-    let mut gauge = Gauge::default();
-    gauge.set_value(value);
-    Metric::from_gauge(gauge)
-}
-
-fn counter(value: u64) -> Metric {
-    let mut counter = Counter::default();
-    #[expect(clippy::cast_precision_loss, reason = "the format's numbers are floats")]
-    counter.set_value(value as f64);
-    let mut metric = Metric::default();
-    metric.set_counter(counter);
-    metric
 }

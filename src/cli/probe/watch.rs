@@ -66,12 +66,16 @@ async fn probe_on(round: &Round, interval: Duration, shared: &Shared) -> std::co
     }
     let mut running = JoinSet::new();
     loop {
+        let mut lag = Duration::ZERO;
         while let Some(start) = scheduler.start(began.elapsed()) {
+            // Late counts also when the wait ended just now: a process that is starved of time starts all of them, but late.
+            lag = lag.max(scheduler.lag());
             let tasks = edges.get(&start.edge).into_iter().flatten();
             let tasks = tasks.map(|task| Task { deep: start.deep, ..task.clone() }).collect();
             let means = round.means.clone();
             running.spawn(async move { (start.edge, converse_all(&means, tasks).await) });
         }
+        shared.metrics.schedule_lag(lag.max(scheduler.lag()));
         tokio::select! {
             biased;
             Some(Ok((edge, attempts))) = running.join_next(), if !running.is_empty() => {
