@@ -310,7 +310,7 @@ fn the_text_is_as_prometheus_writes_it() {
     board.edges.retain(|edge| ["traefik-to-mas", "mas-to-smtp", "mas-to-stranger"].contains(&edge.name.as_str()));
     sample::edge(&mut board, "traefik-to-mas").from = "a\"b\\c\nd, é".to_owned();
     sample::edge(&mut board, "traefik-to-mas").pod_ports = vec![8080, 8443];
-    board.findings.push(Finding::new(portreeve::judge::Code::DefaultUsed, "\\x\"} 1\n", "", ""));
+    board.findings.push(Finding::new(portreeve::finding::Code::DefaultUsed, "\\x\"} 1\n", "", ""));
     let metrics = portreeve::serve::Metrics::new(Role::Both);
     for attempt in board.probes.iter().chain(&board.probes[7..8]) {
         metrics.record(&board.matrix, attempt);
