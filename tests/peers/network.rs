@@ -35,7 +35,7 @@ nsenter -t $router -n sh -ec '
   ip link set router up
   echo 1 > /proc/sys/net/ipv4/ip_forward
   echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
-  echo 0 > /proc/sys/net/ipv4/icmp_ratelimit
+  echo 0 > /proc/sys/net/ipv4/icmp_ratemask
   echo 0 > /proc/sys/net/ipv6/icmp/ratelimit
   ip route add prohibit 10.98.13.0/24
   ip route add unreachable 10.98.1.0/24
