@@ -166,7 +166,7 @@ pub fn parse_each(file: &Arc<str>, text: &str, each: impl FnMut(Document)) -> Re
     run(Builder::new(file), text, each)
 }
 
-/// Like [`parse_each`] for one part of a file of manifests ([`split`]): items of a `List` are handed over one by one, like documents, because
+/// Like [`parse_each`] for one part of a file of manifests ([`split()`]): items of a `List` are handed over one by one, like documents, because
 /// a dump of a large cluster is one document of millions of values. What is left of the list follows as the document.
 pub fn parse_objects(file: &Arc<str>, part: &Part<'_>, each: impl FnMut(Document)) -> Result<(), InputError> {
     let builder = Builder { lines_before: part.lines_before, opens_lists: true, ..Builder::new(file) };
