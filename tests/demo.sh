@@ -27,7 +27,7 @@ start() {
   for _ in $(seq 100); do
     page=$(sed -n 's/^ *page *\(http[^ ]*\).*/\1/p' "$work/out")
     metrics=$(sed -n 's/^ *metrics *\(http[^ ]*\).*/\1/p' "$work/out")
-    [ -n "$metrics" ] && return
+    [ -n "$page" ] && [ -n "$metrics" ] && return
     kill -0 "$pid" 2>/dev/null || fail "ended by itself"
     sleep 0.1
   done

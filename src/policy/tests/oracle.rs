@@ -484,7 +484,7 @@ fn agrees_with_admitted(engine: &Engine<'_>, from: End, to: End, protocol: Proto
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(800), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(800), max_local_rejects: u32::MAX, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_engine_says_what_the_text_says(

@@ -63,7 +63,7 @@ fn agrees(reach: &Reachability<'_>, world: &World, set: &PolicySet) -> Result<()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(120), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(120), max_local_rejects: u32::MAX, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn it_says_what_the_engine_says(
