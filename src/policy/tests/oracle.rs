@@ -443,7 +443,9 @@ pub(super) fn compare(
             }
             holds_in_all(&answer, &outcomes)
                 .map_err(|error| TestCaseError::fail(format!("{error}: {}\n{text}", answer.sentence())))?;
-            if answer.declared == Declared::Unknown && pairs.len() == 1 && !outcomes.is_empty() {
+            // One open point may show at both ends of a connection, and there it is one and the same; the engine judges each end by itself.
+            let sure = pairs.len() == 1 && !tier_oracle::has_open_ports(tiers);
+            if answer.declared == Declared::Unknown && sure && !outcomes.is_empty() {
                 let differ = outcomes.iter().any(|(declared, _)| *declared != outcomes[0].0);
                 prop_assert!(differ, "unknown without a reason: {}\n{}", text, answer.sentence());
             }

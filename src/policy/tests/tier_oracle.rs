@@ -59,6 +59,15 @@ pub(super) struct Choice {
     named: usize,
 }
 
+/// A rule whose ports are an open point: a port's name that a pod may have twice, or a rule that fails closed.
+pub(super) fn has_open_ports(tiers: &[Spec]) -> bool {
+    let mut rules = tiers.iter().flat_map(|spec| spec.ingress.iter().chain(&spec.egress));
+    rules.any(|rule| {
+        rule.peers.iter().any(|peer| matches!(peer, Peer::Strange))
+            || rule.ports.iter().flatten().any(|port| matches!(port, Port::Named(_)))
+    })
+}
+
 pub(super) fn choices(tiers: &[Spec], pods: &[Pod]) -> Vec<Choice> {
     let rules = || tiers.iter().flat_map(|spec| spec.ingress.iter().chain(&spec.egress));
     let strange = rules().any(|rule| rule.peers.iter().any(|peer| matches!(peer, Peer::Strange)));
