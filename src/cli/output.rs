@@ -52,7 +52,6 @@ impl Style {
     }
 
     /// A state's word in its colour; unknown is never green.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only `probe` shows states"))]
     pub(super) fn state(self, state: State, text: &str) -> String {
         let code = match state {
             State::Ok => "32",
