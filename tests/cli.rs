@@ -460,3 +460,36 @@ fn the_dialect_decides_what_an_ip_block_means_for_a_pod() {
     let (_, err) = expect(2, &[&base[..], &["--dialect", "calico"]].concat());
     assert!(err.contains("upstream and cilium"), "{err}");
 }
+
+/// MAS's HTTP client follows the proxy of its environment, so the edge is never opened; the proxy's password stays where it is.
+#[test]
+fn a_proxy_in_the_environment_of_mas_is_told() {
+    let folder = Folder::new();
+    let cluster = Path::new(env!("CARGO_MANIFEST_DIR")).join(CLUSTER);
+    for entry in fs::read_dir(&cluster).unwrap() {
+        let path = entry.unwrap().path();
+        folder.file(path.file_name().unwrap().to_str().unwrap(), fs::read(&path).unwrap());
+    }
+    let mas = fs::read_to_string(cluster.join("matrix_mas.yaml")).unwrap();
+    let proxies = |no_proxy: &str| {
+        let env = format!(
+            "env: [{{name: HTTPS_PROXY, value: 'http://user:{SECRET}@proxy.example:3128/'}}, {{name: no_proxy, value: '{no_proxy}'}}]"
+        );
+        let changed = mas.replace("\n  - name: mas\n", &format!("\n  - name: mas\n    {env}\n"));
+        assert_ne!(changed, mas, "the pod's container is not where this test looks for it");
+        folder.file("matrix_mas.yaml", changed);
+        let output =
+            portreeve(&["matrix", "--matrix", MATRIX, "--manifests", folder.path().to_str().unwrap(), "-o", "json"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(!text.contains(SECRET), "{text}");
+        let matrix: Value = serde_json::from_str(&text).unwrap();
+        let findings = matrix["findings"].as_array().unwrap().iter().filter(|f| f["name"] == "ProxyInUse");
+        findings.map(|f| format!("{} {}", f["edge"], f["message"])).collect::<Vec<_>>()
+    };
+    let found = proxies("matrix-synapse-synapse");
+    assert!(
+        matches!(&found[..], [one] if one.contains("mas-to-authelia") && one.contains("proxy.example:3128")),
+        "{found:?}"
+    );
+    assert_eq!(proxies(".waadoo.ovh"), Vec::<String>::new());
+}

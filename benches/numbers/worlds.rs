@@ -87,6 +87,7 @@ impl Shape {
             images: vec![],
             ports: vec![ContainerPort { name: Some("http".to_owned()), number: 80, protocol: Protocol::Tcp }],
             addresses: vec![Ipv4Addr::from(0x0a00_0001 + index).into()],
+            proxies: portreeve::world::Proxies::default(),
             host_network: false,
             node: Some(format!("node-{}", n % 500)),
             phase: Phase::Live,

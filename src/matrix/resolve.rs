@@ -9,6 +9,7 @@ mod dns;
 mod host;
 mod ingress;
 mod map;
+mod proxy;
 mod select;
 mod service;
 mod subject;
@@ -63,6 +64,7 @@ impl<'a> Lookup<'a> {
             peer.kind = PeerKind::Unresolved;
         }
         self.check_routes();
+        self.check_proxy();
         ResolvedEdge { edge: edge.clone(), from, to }
     }
 

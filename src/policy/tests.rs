@@ -63,6 +63,7 @@ fn pod(name: &str, labels_text: &str, addresses: &[&str]) -> Pod {
         images: Vec::new(),
         ports: Vec::new(),
         addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
+        proxies: crate::world::Proxies::default(),
         host_network: false,
         node: Some("n1".to_owned()),
         phase: Phase::Live,

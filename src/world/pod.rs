@@ -26,6 +26,8 @@ pub struct Pod {
     pub ports: Vec<ContainerPort>,
     /// Its addresses, one per family at most; empty while it has none.
     pub addresses: Vec<IpAddr>,
+    /// The proxies in the environment of its regular containers.
+    pub proxies: Proxies,
     /// It shares its node's network.
     pub host_network: bool,
     /// The node it is bound to.
@@ -36,6 +38,17 @@ pub struct Pod {
     pub ready: Option<bool>,
     /// Where it stands.
     pub place: Place,
+}
+
+/// What `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in either case. A proxy's user and password are dropped while reading.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Proxies {
+    /// `host:port` for `http` URLs.
+    pub http: Option<String>,
+    /// `host:port` for `https` URLs.
+    pub https: Option<String>,
+    /// Hosts, domains and networks that are reached without it.
+    pub except: Vec<String>,
 }
 
 /// The owner of a pod.

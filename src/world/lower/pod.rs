@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use super::super::{ContainerPort, Labels, Object, ObjectName, Phase, Pod};
+use super::super::{ContainerPort, Labels, Object, ObjectName, Phase, Pod, Proxies};
 use super::meta::{RawMeta, RawOwner, fields, name_of, protocol, refuse};
 use super::{Lowered, WorldBuilder};
 use crate::source::Node;
@@ -40,7 +40,15 @@ struct RawContainer {
     /// A variable as the tag is common in what Flux reconciles; the pod is worth knowing without its image.
     image: Option<Field<String>>,
     ports: Vec<RawPort>,
+    env: Vec<RawEnv>,
     restart_policy: Option<String>,
+}
+
+/// A value from a Secret or ConfigMap, or one that is filled in later, is not in this file.
+#[derive(Debug, Deserialize)]
+struct RawEnv {
+    name: String,
+    value: Option<Field<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -112,8 +120,10 @@ impl RawPodSpec {
             let protocol = protocol(object, raw.protocol.as_deref())?;
             ports.push(ContainerPort { name, number: raw.container_port, protocol });
         }
+        let proxies = proxies(self.containers.iter().flat_map(|container| &container.env));
         Ok(Pod {
             name,
+            proxies,
             workload: None,
             template: false,
             labels,
@@ -127,6 +137,38 @@ impl RawPodSpec {
             place: object.place(),
         })
     }
+}
+
+/// As reqwest reads the environment, which is what MAS's HTTP client does.
+fn proxies<'e>(environment: impl Iterator<Item = &'e RawEnv>) -> Proxies {
+    let mut found = Proxies::default();
+    let mut all = None;
+    for variable in environment {
+        let value = variable.value.as_ref().and_then(Field::known).map(String::as_str);
+        let authority = || value.map_or_else(|| Some("a proxy that is not in the manifests".to_owned()), authority);
+        match variable.name.to_ascii_lowercase().as_str() {
+            "http_proxy" => found.http = authority(),
+            "https_proxy" => found.https = authority(),
+            "all_proxy" => all = authority(),
+            "no_proxy" => {
+                let entries = value.unwrap_or_default().split(',').map(str::trim).filter(|entry| !entry.is_empty());
+                found.except = entries.map(str::to_lowercase).collect();
+            }
+            _ => {}
+        }
+    }
+    found.http = found.http.or_else(|| all.clone());
+    found.https = found.https.or(all);
+    found
+}
+
+/// Host and port of a proxy's URL, without user and password; `None` when it is empty, which means no proxy.
+fn authority(url: &str) -> Option<String> {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = after_scheme.split(['/', '?', '#']).next().unwrap_or_default();
+    // A password may hold a raw `@`: what stands after the last one is the host.
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    (!host.is_empty()).then(|| host.to_owned())
 }
 
 impl RawStatus {

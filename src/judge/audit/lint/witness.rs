@@ -213,6 +213,7 @@ impl Cast<'_> {
             images: Vec::new(),
             ports: self.ports.clone(),
             addresses: Vec::new(),
+            proxies: crate::world::Proxies::default(),
             host_network: false,
             node: None,
             phase: Phase::Live,
