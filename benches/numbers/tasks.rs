@@ -208,7 +208,6 @@ fn small() {
             offender: None,
             phases,
             detail: String::new(),
-            tls_not_after: None,
             tls: None,
         };
         metrics.record("matrix/mas", &attempt);

@@ -15,7 +15,6 @@ use crate::judge::audit::audit;
 use crate::judge::{Declared, EdgeReport};
 use crate::load::inputs::Inputs;
 use crate::matrix::Expect;
-use crate::policy::render::RenderName;
 use crate::policy::{Dialect, Engine};
 use crate::world::World;
 
@@ -81,8 +80,7 @@ struct Compared {
 
 fn compare(inputs: &Inputs, world: &World, dialect: Dialect) -> Compared {
     let engine = Engine::new(world, &inputs.policies).with_dialect(dialect);
-    let name = RenderName { matrix: inputs.matrix.clone(), namespace: inputs.namespace.clone() };
-    let audited = audit(&inputs.resolution, world, &inputs.policies, &engine, &name);
+    let audited = audit(&inputs.resolution, world, &inputs.policies, &engine, &inputs.name);
     let mut findings = audited.findings;
     findings.extend(inputs.findings.iter().filter(|finding| !is_notice(finding)).cloned());
     findings.extend(inputs.checklist.iter().cloned());

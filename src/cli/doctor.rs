@@ -17,7 +17,6 @@ use crate::judge::audit::audit;
 use crate::load::inputs::{self, Inputs, IntentPaths};
 use crate::matrix::Sources;
 use crate::policy::Engine;
-use crate::policy::render::RenderName;
 use crate::source::Document;
 
 #[derive(Debug, clap::Args)]
@@ -150,8 +149,7 @@ impl Gathered {
             None => Vec::new(),
             Some(world) => {
                 let engine = Engine::new(world, &inputs.policies);
-                let name = RenderName { matrix: inputs.matrix.clone(), namespace: inputs.namespace.clone() };
-                let audited = audit(&inputs.resolution, world, &inputs.policies, &engine, &name);
+                let audited = audit(&inputs.resolution, world, &inputs.policies, &engine, &inputs.name);
                 findings.extend(audited.findings);
                 audited.edges
             }
@@ -162,7 +160,7 @@ impl Gathered {
             found,
             resolution: inputs.resolution,
             world: inputs.world,
-            namespace: inputs.namespace,
+            namespace: inputs.name.namespace,
             edges,
             findings,
             network: None,

@@ -110,7 +110,7 @@ fn read(args: &Args) -> anyhow::Result<Read> {
         world: inputs.world.unwrap_or_default(),
         policies: inputs.policies,
         resolution: inputs.resolution,
-        name: RenderName { matrix: inputs.matrix, namespace: inputs.namespace },
+        name: inputs.name,
         coverage: inputs.coverage,
     })
 }

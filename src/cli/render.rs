@@ -63,13 +63,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
         }
     }
     let inputs = args::read(&intent, &world)?;
-    let name = RenderName { matrix: inputs.matrix.clone(), namespace: inputs.namespace.clone() };
+    let name = &inputs.name;
     let rendered =
-        network_policy(&inputs.resolution, &name, Directions::Both).map_err(|finding| cannot(&inputs, &finding))?;
+        network_policy(&inputs.resolution, name, Directions::Both).map_err(|finding| cannot(&inputs, &finding))?;
     let mut findings = inputs.findings.clone();
     findings.extend(rendered.left_out.iter().cloned());
     eprint_findings(&findings);
-    let outputs = outputs(&inputs, &name, &rendered, args.counterparts);
+    let outputs = outputs(name, &rendered, args.counterparts);
     let wrong = findings.iter().any(|finding| finding.code.severity() == Severity::Error);
     if let Some(folder) = &args.check {
         return check(folder, &outputs);
@@ -103,9 +103,9 @@ fn eprint_findings(findings: &[Finding]) {
     let _ = std::io::Write::write_all(&mut std::io::stderr(), output::findings(findings, style).as_bytes());
 }
 
-fn outputs(inputs: &Inputs, name: &RenderName, rendered: &Rendered, counterparts: bool) -> Vec<Output> {
+fn outputs(name: &RenderName, rendered: &Rendered, counterparts: bool) -> Vec<Output> {
     let file = |namespace: &str, name: &str| format!("{namespace}_{name}.yaml");
-    let own = Output { name: file(&inputs.namespace, &name.policy()), text: rendered.yaml.clone() };
+    let own = Output { name: file(&name.namespace, &name.policy()), text: rendered.yaml.clone() };
     let proposal = |c: &Counterpart| {
         let policy = c.policy.pointer("/metadata/name").and_then(serde_json::Value::as_str).unwrap_or(&c.edge);
         Output { name: file(&c.namespace, policy), text: c.yaml.clone() }

@@ -14,11 +14,11 @@ use super::workbench::Workbench;
 use super::world::LabPod;
 use crate::finding::Finding;
 use crate::judge::audit::audit;
-use crate::judge::{Attempt, Board, Change, Declared, EdgeReport, Mode, Observation, Phases, Reason, State, join};
+use crate::judge::{Attempt, Board, Change, Declared, EdgeReport, Mode, Observation, Reason, State, join};
 use crate::load::inputs::{self, Inputs};
 use crate::matrix::{Exchange, Expect, PeerKind, Resolution, ResolvedEdge};
 use crate::observe::{DENY_TIMEOUT, Prober, Target};
-use crate::policy::render::{Directions, RenderName, network_policy};
+use crate::policy::render::{Directions, network_policy};
 use crate::policy::{End, Engine};
 use crate::serve::{Action, Controls, How, Shared};
 use crate::world::{PodId, World};
@@ -99,14 +99,14 @@ impl Chain {
         let world = inputs.world.as_ref().context("the working copy has no manifests")?;
         let engine = Engine::new(world, &inputs.policies);
         self.set_gates(world, &engine).await?;
-        let audited = audit(&inputs.resolution, world, &inputs.policies, &engine, &policy_name(&inputs));
+        let audited = audit(&inputs.resolution, world, &inputs.policies, &engine, &inputs.name);
         let mut rows = audited.edges;
         let brought = self.probe(&inputs.resolution, world).await;
         let observed = observations(brought);
         let mut findings = join(&mut rows, &observed, &audited.findings, Mode::Enforce);
         add_static(&mut findings, audited.findings);
         self.shorten(&mut rows, &mut findings);
-        let matrix = format!("{}/{}", inputs.namespace, inputs.matrix);
+        let matrix = inputs.name.to_string();
         for (edge, observation) in &observed {
             observation.attempts.iter().for_each(|attempt| self.shared.metrics.record(&matrix, attempt));
             if let Some(state) = rows.iter().find(|row| row.name == *edge).and_then(|row| row.state) {
@@ -153,7 +153,7 @@ impl Chain {
             let dials = self.dials(resolved, world);
             if dials.is_empty() {
                 let entry = brought.entry(name.clone()).or_default();
-                entry.attempts.push(nothing_to_dial(name));
+                entry.attempts.push(Attempt::not_made(name, Reason::ProberError, "no address of a target is known"));
             }
             for dial in dials {
                 brought.entry(name.clone()).or_default().source = Some(dial.source);
@@ -408,15 +408,11 @@ fn by_name<'i>(inputs: &'i Inputs, edge: &str) -> anyhow::Result<&'i ResolvedEdg
     found.with_context(|| format!("there is no such edge; there are {}", known()))
 }
 
-fn policy_name(inputs: &Inputs) -> RenderName {
-    RenderName { matrix: inputs.matrix.clone(), namespace: inputs.namespace.clone() }
-}
-
 /// The rendered policy for the edges that are kept.
 fn intended_policy(inputs: &Inputs, keep: impl Fn(&ResolvedEdge) -> bool) -> anyhow::Result<String> {
     let mut resolution = inputs.resolution.clone();
     resolution.edges.retain(keep);
-    let rendered = network_policy(&resolution, &policy_name(inputs), Directions::Both);
+    let rendered = network_policy(&resolution, &inputs.name, Directions::Both);
     Ok(rendered.map_err(|finding| anyhow::anyhow!("{}: {}", finding.object, finding.message))?.yaml)
 }
 
@@ -446,33 +442,13 @@ fn sources(resolved: &ResolvedEdge, world: &World) -> BTreeSet<Source> {
     sources
 }
 
-fn nothing_to_dial(edge: &str) -> Attempt {
-    Attempt {
-        edge: edge.to_owned(),
-        address: None,
-        reason: Reason::ProberError,
-        offender: None,
-        phases: Phases::default(),
-        detail: "no address of a target is known".to_owned(),
-        tls_not_after: None,
-        tls: None,
-    }
-}
-
 /// Adds what only one edge's probes cannot know: whether the source reached anything in this round.
 fn observations(brought: BTreeMap<String, Brought>) -> BTreeMap<String, Observation> {
-    let answered = |attempt: &Attempt| {
-        !matches!(attempt.reason, Reason::ConnectTimeout | Reason::DnsTimeout | Reason::ProberError)
-    };
-    let alive: BTreeMap<Source, BTreeSet<&str>> = brought.iter().fold(BTreeMap::new(), |mut alive, (edge, entry)| {
-        if let Some(source) = entry.source.filter(|_| entry.attempts.iter().any(answered)) {
-            alive.entry(source).or_insert_with(BTreeSet::new).insert(edge.as_str());
-        }
-        alive
-    });
+    let answered = |entry: &&Brought| entry.attempts.iter().any(|attempt| attempt.reason.is_from_outside());
+    let alive: BTreeSet<Source> = brought.values().filter(answered).filter_map(|entry| entry.source).collect();
     // A source with a single edge has no second one to vouch for it: on one machine its network is the machine's.
     let vouched = |source: Source| {
-        brought.values().filter(|entry| entry.source == Some(source)).count() < 2 || alive.contains_key(&source)
+        brought.values().filter(|entry| entry.source == Some(source)).count() < 2 || alive.contains(&source)
     };
     let networks: BTreeMap<String, bool> =
         brought.iter().map(|(edge, entry)| (edge.clone(), entry.source.is_some_and(vouched))).collect();

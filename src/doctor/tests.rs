@@ -84,8 +84,10 @@ fn asked(
         offender: None,
         phases: crate::judge::Phases::default(),
         detail: "as seen".to_owned(),
-        tls: None,
-        tls_not_after: Some(NOW + days * 24 * 3600),
+        tls: Some(crate::judge::TlsFacts {
+            not_after: Some(NOW + days * 24 * 3600),
+            ..crate::judge::TlsFacts::default()
+        }),
     };
     let place = crate::source::Place::whole("config.yaml");
     let facts = found::MasFacts {

@@ -20,10 +20,28 @@ pub struct Attempt {
     pub phases: Phases,
     /// One sentence for people. Never holds anything that could be a secret.
     pub detail: String,
-    /// The certificate's end, seconds since 1970, also when its verification failed.
-    pub tls_not_after: Option<i64>,
     /// What the handshake showed, also when its verification failed. `None` when no certificate came.
     pub tls: Option<TlsFacts>,
+}
+
+impl Attempt {
+    /// An attempt that never reached an address, and why.
+    pub fn not_made(edge: &str, reason: Reason, detail: &str) -> Self {
+        Self {
+            edge: edge.to_owned(),
+            address: None,
+            reason,
+            offender: None,
+            phases: Phases::default(),
+            detail: detail.to_owned(),
+            tls: None,
+        }
+    }
+
+    /// The certificate's end, seconds since 1970, also when its verification failed.
+    pub fn tls_not_after(&self) -> Option<i64> {
+        self.tls.as_ref().and_then(|tls| tls.not_after)
+    }
 }
 
 /// What a TLS handshake showed. Times are seconds since 1970; texts are the peer's own, cut and without control characters.

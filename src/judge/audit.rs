@@ -20,7 +20,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 pub(crate) use addresses::{Addresses, borders};
-pub(crate) use reach::{Pair, Reach, Side, virtual_addresses};
+pub(crate) use reach::{Pair, Reach, Side};
 
 use self::view::View;
 use super::{Declared, EdgeReport};

@@ -13,7 +13,7 @@ pub use change::{Cause, Change, PolicyChange, What};
 
 use self::change::Changes;
 use self::classes::{Class, Classes};
-use super::audit::{Addresses, borders, virtual_addresses};
+use super::audit::{Addresses, borders};
 use crate::policy::{Direction, End, Engine, Family, PeerMatch, Peers};
 use crate::world::World;
 
@@ -213,7 +213,7 @@ impl Avoid {
             let plain = world.pods.iter().filter(|pod| !pod.host_network);
             avoid.pods.extend(plain.flat_map(|pod| pod.addresses.iter().copied()));
             avoid.all.extend(world.nodes.values().flat_map(|node| node.addresses.iter().copied()));
-            avoid.all.extend(world.services.values().flat_map(virtual_addresses));
+            avoid.all.extend(world.services.values().flat_map(crate::world::Service::virtual_addresses));
         }
         avoid.all.extend(avoid.pods.iter().copied());
         avoid

@@ -17,7 +17,7 @@ pub use open::Open;
 use self::fix::Context;
 use self::names::{Name, Rows, Wholes};
 use super::Declared;
-use super::audit::{Addresses, Listed, Pair, Reach, Side, each_pair, nothing_asked, virtual_addresses};
+use super::audit::{Addresses, Listed, Pair, Reach, Side, each_pair, nothing_asked};
 use super::verify::ends::{Ends, Target};
 use super::verify::{Assertion, Expectation};
 use crate::matrix::{Expect, Party, PeerKind, PortText, Resolution, ResolvedEdge, Subject};
@@ -273,7 +273,7 @@ fn service_of<'w>(party: &Party, world: &'w World) -> Option<&'w Service> {
     match party {
         Party::Service(name) => world.services.get(name),
         Party::Address(address) => {
-            world.services.values().find(|service| virtual_addresses(service).any(|own| own == *address))
+            world.services.values().find(|service| service.virtual_addresses().any(|own| own == *address))
         }
         _ => None,
     }

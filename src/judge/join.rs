@@ -214,7 +214,6 @@ mod tests {
             offender: None,
             phases: Phases::default(),
             detail: String::new(),
-            tls_not_after: None,
             tls: None,
         };
         let attempts = reasons.iter().map(attempt).collect();

@@ -119,6 +119,13 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Something came back from the network: whoever was asked, the source has one. What our own kernel refused never left.
+    pub fn is_from_outside(self) -> bool {
+        !matches!(self, Self::ConnectTimeout | Self::DnsTimeout | Self::LocalDenied | Self::ProberError)
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -116,7 +116,7 @@ impl Serialize for Attempt {
             .collect();
         out.serialize_field("phases", &phases)?;
         out.serialize_field("detail", &self.detail)?;
-        out.serialize_field("tlsNotAfter", &self.tls_not_after)?;
+        out.serialize_field("tlsNotAfter", &self.tls_not_after())?;
         out.serialize_field("tls", &self.tls)?;
         out.end()
     }

@@ -11,6 +11,7 @@ use crate::guide::checklist::Collector;
 use crate::guide::{mas_config, values};
 use crate::matrix::derive::{Sources, derive};
 use crate::matrix::{Intent, Resolution, resolve::resolve, traffic_matrix};
+use crate::policy::render::RenderName;
 use crate::policy::{PolicyBuilder, PolicySet};
 use crate::source::files::{self, MAX_CONFIG_BYTES};
 use crate::source::{Document, InputError, Place, yaml};
@@ -31,10 +32,8 @@ pub struct IntentPaths {
 /// Everything a command needs.
 #[derive(Debug)]
 pub struct Inputs {
-    /// `metadata.name` of the TrafficMatrix, or `mas`.
-    pub matrix: String,
-    /// The namespace the policy is for.
-    pub namespace: String,
+    /// `metadata.name` of the TrafficMatrix, or `mas`; the namespace is the subject's, where it is known.
+    pub name: RenderName,
     /// What should be.
     pub intent: Intent,
     /// The intent in the world.
@@ -231,8 +230,7 @@ pub fn assemble(sources: &Sources, mut findings: Vec<Finding>, cluster: Option<C
     };
     findings.extend(resolution.findings.iter().cloned());
     let mut inputs = Inputs {
-        matrix,
-        namespace,
+        name: RenderName { matrix, namespace },
         intent,
         resolution,
         world: None,

@@ -116,11 +116,7 @@ impl<'a> Lookup<'a> {
 
     fn address(&mut self, ip: IpAddr, port: Option<&Port>) -> Vec<Peer> {
         if let Some(map) = self.map {
-            // kube-proxy answers for a Service's own address and for a load balancer's, unless that one is a proxy.
-            let fronts = |service: &&Service| {
-                let balanced = service.load_balancer.iter().any(|own| own.ip == Some(ip) && !own.proxy);
-                service.cluster_ips.contains(&ip) || balanced
-            };
+            let fronts = |service: &&Service| service.virtual_addresses().any(|own| own == ip);
             if let Some(service) = map.world.services.values().find(fronts) {
                 return self.service(service, port);
             }

@@ -76,7 +76,6 @@ impl<'a> Run<'a> {
             offender: outcome.offender,
             phases: self.phases,
             detail: outcome.detail,
-            tls_not_after: self.tls.as_ref().and_then(|tls| tls.not_after),
             tls: self.tls,
         }
     }

@@ -47,6 +47,12 @@ impl RenderName {
     }
 }
 
+impl std::fmt::Display for RenderName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.matrix)
+    }
+}
+
 /// The directions that are enforced. There is no empty set: the API reads empty `policyTypes` as Ingress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Directions {

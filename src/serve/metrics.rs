@@ -145,7 +145,7 @@ impl Tally {
             self.last_probe = Some(now.as_secs_f64());
         }
         // An attempt that stops before TLS says nothing about the certificate, so the last one seen stands.
-        self.tls_not_after = attempt.tls_not_after.or(self.tls_not_after);
+        self.tls_not_after = attempt.tls_not_after().or(self.tls_not_after);
     }
 }
 

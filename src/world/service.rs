@@ -24,6 +24,14 @@ pub struct Service {
     pub place: Place,
 }
 
+impl Service {
+    /// Its addresses that never leave the cluster: kube-proxy rewrites them to a pod's, for a load balancer unless its `ipMode` is Proxy (KEP-1860).
+    pub fn virtual_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let balancers = self.load_balancer.iter().filter(|address| !address.proxy);
+        self.cluster_ips.iter().copied().chain(balancers.filter_map(|address| address.ip))
+    }
+}
+
 /// The kinds of Service, as far as routing differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceKind {

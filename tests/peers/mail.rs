@@ -97,7 +97,7 @@ fn postfix_is_proven_and_left_in_order() {
     check(&plain, start_tls, smtp(SmtpMode::Plain), Reason::Ok, "it offers no AUTH");
     for (address, mode) in [(start_tls, SmtpMode::StartTls), (tls, SmtpMode::Tls)] {
         let got = check(&trusting, address, smtp(mode), Reason::Ok, "TLS");
-        assert_eq!(got.tls_not_after, Some(certificate::END));
+        assert_eq!(got.tls_not_after(), Some(certificate::END));
         assert!(got.phases.tls.is_some() && got.phases.exchange.is_some());
     }
     let waiting = Target::new("a-to-b", tls, smtp(SmtpMode::Plain));
@@ -105,7 +105,7 @@ fn postfix_is_proven_and_left_in_order() {
     assert_eq!(got.reason, Reason::FirstByteTimeout, "both ends wait for the other: {}", got.detail);
     check(&plain, start_tls, smtp(SmtpMode::Tls), Reason::ProtoMismatch, "not TLS");
     let got = check(&plain, start_tls, smtp(SmtpMode::StartTls), Reason::TlsUntrusted, "issuer");
-    assert_eq!(got.tls_not_after, Some(certificate::END));
+    assert_eq!(got.tls_not_after(), Some(certificate::END));
     // With a name of our own to say.
     let named = Prober::new(&[]).unwrap().with_helo("probe.example").unwrap();
     check(&named, start_tls, smtp(SmtpMode::Plain), Reason::Ok, "");

@@ -112,12 +112,12 @@ fn postgres_is_proven_and_hears_nothing_of_it() {
         (&trusting, SslMode::VerifyFull),
     ] {
         let got = check(prober, address, exchange(mode), Reason::Ok, "with TLS");
-        assert_eq!(got.tls_not_after, Some(certificate::END), "{mode:?}");
+        assert_eq!(got.tls_not_after(), Some(certificate::END), "{mode:?}");
     }
     check(&prober, address, exchange(SslMode::Disable), Reason::Ok, "offers TLS");
     // The one that has to complain: it also proves that complaints would be seen.
     let got = check(&prober, address, exchange(SslMode::VerifyFull), Reason::TlsUntrusted, "issuer");
-    assert_eq!(got.tls_not_after, Some(certificate::END));
+    assert_eq!(got.tls_not_after(), Some(certificate::END));
     server.stop(address);
     let complaints = complaints(&log);
     assert!(matches!(&complaints[..], [one] if one.contains("unknown ca")), "{complaints:#?}");

@@ -6,7 +6,7 @@ pub mod server;
 use std::time::Duration;
 
 use portreeve::finding::{Code, Finding};
-use portreeve::judge::{Attempt, Board, Change, Class, Declared, EdgeReport, Phases, Reason, State};
+use portreeve::judge::{Attempt, Board, Change, Class, Declared, EdgeReport, Phases, Reason, State, TlsFacts};
 use portreeve::matrix::Expect;
 use portreeve::source::{Place, Position};
 
@@ -119,8 +119,7 @@ pub fn attempt(edge: &EdgeReport, micros: u64) -> Attempt {
             ..Phases::default()
         },
         detail: "answered as it should".to_owned(),
-        tls_not_after: tls.then_some(1_800_000_000),
-        tls: None,
+        tls: tls.then(|| TlsFacts { not_after: Some(1_800_000_000), ..TlsFacts::default() }),
     }
 }
 

@@ -8,12 +8,11 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::finding::Finding;
-use crate::judge::{Attempt, Board, EdgeReport, Mode, Observation, Phases, Reason, audit::audit, join};
+use crate::judge::{Attempt, Board, EdgeReport, Mode, Observation, Reason, audit::audit, join};
 use crate::load::inputs::Inputs;
 use crate::matrix::{Exchange, Expect, Party, ResolvedEdge};
 use crate::observe::{self, DENY_TIMEOUT, Dial, Prober, ResolvConf, Target, dials};
 use crate::policy::Engine;
-use crate::policy::render::RenderName;
 
 /// Probes that run at the same time.
 const AT_ONCE: usize = 16;
@@ -72,7 +71,7 @@ impl Round {
 
     /// `namespace/name`.
     pub(super) fn matrix(&self) -> String {
-        format!("{}/{}", self.inputs.namespace, self.inputs.matrix)
+        self.inputs.name.to_string()
     }
 
     /// What a chosen edge must be.
@@ -87,8 +86,7 @@ impl Round {
             return (crate::cli::matrix::rows(inputs), Vec::new());
         };
         let engine = Engine::new(world, &inputs.policies);
-        let name = RenderName { matrix: inputs.matrix.clone(), namespace: inputs.namespace.clone() };
-        let audited = audit(&inputs.resolution, world, &inputs.policies, &engine, &name);
+        let audited = audit(&inputs.resolution, world, &inputs.policies, &engine, &inputs.name);
         (audited.edges, audited.findings)
     }
 
@@ -129,7 +127,7 @@ impl Round {
         let mut attempts = converse_all(&self.means, self.tasks()).await;
         for resolved in self.inputs.resolution.edges.iter().filter(|resolved| self.is_chosen(resolved)) {
             if !attempts.iter().any(|attempt| attempt.edge == resolved.edge.name) {
-                attempts.push(failed(
+                attempts.push(Attempt::not_made(
                     &resolved.edge.name,
                     Reason::ProberError,
                     "no source says where it goes: see `portreeve matrix`",
@@ -141,12 +139,7 @@ impl Round {
 
     /// What one edge's probes cannot know: Ready endpoints from the manifests, and whether anything answered at all.
     fn evidence(&self, observed: &mut BTreeMap<String, Observation>) {
-        let answered = |attempt: &Attempt| {
-            // What our own kernel refused never left.
-            let nothing_came = [Reason::ConnectTimeout, Reason::DnsTimeout, Reason::LocalDenied, Reason::ProberError];
-            !nothing_came.contains(&attempt.reason)
-        };
-        let alive = observed.values().flat_map(|o| &o.attempts).any(answered);
+        let alive = observed.values().flat_map(|o| &o.attempts).any(|attempt| attempt.reason.is_from_outside());
         for resolved in &self.inputs.resolution.edges {
             let Some(observation) = observed.get_mut(&resolved.edge.name) else { continue };
             observation.source_has_network = alive;
@@ -187,7 +180,7 @@ pub(super) async fn converse(means: Means, task: Task) -> Vec<Attempt> {
             let started = tokio::time::Instant::now();
             match observe::resolve(host, &resolv, task.deadline).await {
                 Err((reason, detail)) => {
-                    let mut attempt = failed(&task.edge, reason, &detail);
+                    let mut attempt = Attempt::not_made(&task.edge, reason, &detail);
                     attempt.phases.resolve = Some(started.elapsed());
                     vec![attempt]
                 }
@@ -204,19 +197,5 @@ pub(super) async fn converse(means: Means, task: Task) -> Vec<Attempt> {
                 }
             }
         }
-    }
-}
-
-fn failed(edge: &str, reason: Reason, detail: &str) -> Attempt {
-    let (edge, detail) = (edge.to_owned(), detail.to_owned());
-    Attempt {
-        edge,
-        address: None,
-        reason,
-        offender: None,
-        phases: Phases::default(),
-        detail,
-        tls_not_after: None,
-        tls: None,
     }
 }

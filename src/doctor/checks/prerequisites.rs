@@ -143,7 +143,7 @@ const TLS: &str = "kubernetes.io/tls";
 pub(in crate::doctor) fn tls_expiry(facts: &Facts) -> Answer {
     let Some(network) = &facts.network else { return unknown("the network was not asked", RUN_NETWORK) };
     let Some(auth) = &network.auth else { return no_mas_config() };
-    let end = auth.attempts.iter().filter_map(|attempt| attempt.tls_not_after).min();
+    let end = auth.attempts.iter().filter_map(crate::judge::Attempt::tls_not_after).min();
     let broken = auth.attempts.iter().find(|attempt| {
         matches!(
             attempt.reason,

@@ -109,7 +109,7 @@ impl<'r> Reach<'r> {
     pub(crate) fn new(world: &'r World, engine: &'r Engine<'r>) -> Self {
         let pods = world.pods.iter().flat_map(|pod| &pod.addresses);
         let nodes = world.nodes.values().flat_map(|node| &node.addresses);
-        let services = world.services.values().flat_map(virtual_addresses);
+        let services = world.services.values().flat_map(Service::virtual_addresses);
         Self { world, engine, inside: pods.chain(nodes).copied().chain(services).collect() }
     }
 
@@ -247,12 +247,6 @@ impl<'r> Reach<'r> {
         pieces.retain(|(_, address)| own.is_empty() || own.contains(&Family::of(*address)));
         pieces
     }
-}
-
-/// The addresses of a Service that never leave the cluster: kube-proxy rewrites them to a pod's, for a load balancer unless its `ipMode` is Proxy (KEP-1860).
-pub(crate) fn virtual_addresses(service: &Service) -> impl Iterator<Item = IpAddr> {
-    let balancers = service.load_balancer.iter().filter(|address| !address.proxy);
-    service.cluster_ips.iter().copied().chain(balancers.filter_map(|address| address.ip))
 }
 
 /// What the engine is asked for; ranges are sampled instead.

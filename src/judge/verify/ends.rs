@@ -7,7 +7,7 @@ use std::rc::Rc;
 use ipnet::IpNet;
 
 use super::Assertion;
-use crate::judge::audit::{Addresses, Reach, Side, virtual_addresses};
+use crate::judge::audit::{Addresses, Reach, Side};
 use crate::matrix::resolve::{Map, behind, whole};
 use crate::matrix::{Party, Subject};
 use crate::world::{ObjectName, Phase, PodId, PortRef, Protocol, Service, ServiceKind, World};
@@ -44,7 +44,7 @@ impl<'a, 'w> Ends<'a, 'w> {
             reach,
             subject,
             pods: pods.map(|(id, pod)| (&pod.name, id)).collect(),
-            services: world.services.values().flat_map(|s| virtual_addresses(s).map(move |ip| (ip, s))).collect(),
+            services: world.services.values().flat_map(|s| s.virtual_addresses().map(move |ip| (ip, s))).collect(),
             sources: HashMap::new(),
             targets: HashMap::new(),
         }

@@ -94,7 +94,7 @@ const HTTP_OK: Script = Script { before: &[], after: &["", "HTTP/1.1 200 OK\r\nC
 fn check_certificate(change: impl Fn(&mut CertificateParams), host: &str, trusted: bool, reason: Reason, end: i64) {
     let got = attempt(&Pki::new(change), https(host), None, HTTP_OK, trusted);
     assert_eq!(got.reason, reason, "{}", got.detail);
-    assert_eq!(got.tls_not_after, Some(end), "the end survives: {got:?}");
+    assert_eq!(got.tls_not_after(), Some(end), "the end survives: {got:?}");
     let facts = got.tls.unwrap();
     assert_eq!((facts.not_after, facts.chain_not_after, facts.names), (Some(end), Some(end), 1), "{facts:?}");
     assert_eq!(facts.issuer.as_deref(), Some("rcgen self signed cert"));
@@ -156,7 +156,7 @@ fn oidc_over_tls() {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", DOCUMENT.len()).leak();
     let script = Script { before: &[], after: vec!["", head, DOCUMENT].leak() };
     let got = attempt(&Pki::new(|_| {}), exchange.clone(), None, script, true);
-    assert_eq!((got.reason, got.tls_not_after), (Reason::Ok, Some(END.1)), "{}", got.detail);
+    assert_eq!((got.reason, got.tls_not_after()), (Reason::Ok, Some(END.1)), "{}", got.detail);
     assert!(got.phases.tls.is_some() && got.phases.exchange.is_some());
     let other = Exchange::Oidc { issuer: "https://mas.example".to_owned() };
     assert_eq!(attempt(&Pki::new(|_| {}), other, None, script, true).reason, Reason::HttpBody);
@@ -181,7 +181,7 @@ fn postgres_modes() {
     ];
     for (mode, host, trusted, reason, seen) in table {
         let got = attempt(&pki, postgres(mode), Some(host), SCRIPT, trusted);
-        assert_eq!((got.reason, got.tls_not_after.is_some()), (reason, seen), "{mode:?} {host}: {}", got.detail);
+        assert_eq!((got.reason, got.tls_not_after().is_some()), (reason, seen), "{mode:?} {host}: {}", got.detail);
     }
     // Without a name the address must be in the certificate.
     assert_eq!(attempt(&pki, postgres(VerifyFull), None, SCRIPT, true).reason, Reason::TlsNameMismatch);
@@ -197,10 +197,10 @@ fn mail_over_tls() {
     };
     let pki = Pki::new(|_| {});
     let got = attempt(&pki, smtp(SmtpMode::StartTls), Some("mas.example"), start, true);
-    assert_eq!((got.reason, got.tls_not_after), (Reason::Ok, Some(END.1)), "{}", got.detail);
+    assert_eq!((got.reason, got.tls_not_after()), (Reason::Ok, Some(END.1)), "{}", got.detail);
     assert!(got.detail.contains("with STARTTLS; it offers AUTH"), "{}", got.detail);
     let got = attempt(&pki, smtp(SmtpMode::StartTls), Some("other.example"), start, true);
-    assert_eq!((got.reason, got.tls_not_after), (Reason::TlsNameMismatch, Some(END.1)), "{}", got.detail);
+    assert_eq!((got.reason, got.tls_not_after()), (Reason::TlsNameMismatch, Some(END.1)), "{}", got.detail);
     let implicit =
         Script { after: &["220 mail.example\r\n", "", "250 mail.example\r\n", "", "221 bye\r\n"], ..Script::default() };
     let got = attempt(&pki, smtp(SmtpMode::Tls), Some("mas.example"), implicit, true);
