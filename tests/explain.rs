@@ -221,3 +221,34 @@ fn what_cannot_be_asked_is_told_plainly() {
     let (out, _) = expect(0, &[&["explain", "a/b", "subject", "80"], &on[..]].concat());
     has(&out, &["unknown a/b → subject 80/TCP", "there is no pod a/b in the sources"]);
 }
+
+/// Cluster-wide rules are looked at too, in the order in which they are asked, and the one that decides is named.
+#[test]
+fn the_rules_of_tiers_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let tiers = folder.path().join("tiers.yaml");
+    fs::write(
+        &tiers,
+        "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {name: guard}\nspec:\n  tier: Admin\n  priority: 5\n  \
+         subject: {namespaces: {matchLabels: {kubernetes.io/metadata.name: postgres}}}\n  ingress:\n  \
+         - {action: Pass, from: [{namespaces: {matchLabels: {kubernetes.io/metadata.name: traefik}}}]}\n  \
+         - {action: Accept, from: [{namespaces: {}}], protocols: [{tcp: {destinationPort: {number: 9187}}}]}\n  \
+         - {action: Deny, from: [{namespaces: {}}]}\n",
+    )
+    .unwrap();
+    let text = ask(&["subject", "postgres/svc/matrix-db-rw", "5432", "--manifests", tiers.to_str().unwrap()]);
+    assert!(text.starts_with("denied"), "{text}");
+    has(
+        &text,
+        &[
+            "denied by ClusterNetworkPolicy/guard ingress[2]",
+            "no ClusterNetworkPolicy/guard ingress[0]",
+            "Pass (Admin tier): other peer",
+            "no ClusterNetworkPolicy/guard ingress[1]",
+            "Accept (Admin tier): other port",
+            "yes ClusterNetworkPolicy/guard ingress[2]",
+            "Deny (Admin tier) matches",
+            "yes postgres/matrix-db ingress[0]",
+        ],
+    );
+}

@@ -46,6 +46,17 @@ pub enum Action {
     Pass,
 }
 
+impl Action {
+    /// As v1alpha2 writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accept => "Accept",
+            Self::Deny => "Deny",
+            Self::Pass => "Pass",
+        }
+    }
+}
+
 /// A cluster-wide policy. It isolates nothing by itself: what no rule matches goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TierPolicy {
@@ -348,6 +359,31 @@ impl<'w> Engine<'w> {
             }
         }
         matched
+    }
+
+    /// Whether one rule matches one connection, whatever stands before it, and whether it matches the other end on any port.
+    pub(super) fn tier_rule_fits(
+        &self,
+        policy: &'w TierPolicy,
+        rule: &'w TierRule,
+        scene: &Scene<'_, 'w>,
+        pod: &'w Pod,
+        (port, protocol): (u16, Protocol),
+    ) -> (Fit<'w>, bool) {
+        let matched = self.matched(rule, self.is_among(&policy.subject, pod), scene);
+        let fit = if matched.certain.contains(protocol, port) {
+            Fit::Yes
+        } else if matched.possible.contains(protocol, port) {
+            matched.missing.map_or(Fit::Yes, Fit::Unknown)
+        } else {
+            Fit::No
+        };
+        (fit, !matched.possible.is_empty())
+    }
+
+    /// Whether a policy applies to a pod.
+    pub(super) fn applies(&self, policy: &'w TierPolicy, pod: &'w Pod) -> Fit<'w> {
+        self.is_among(&policy.subject, pod)
     }
 
     fn tier_peer_fits(&self, peer: &'w TierPeer, scene: &Scene<'_, 'w>) -> Fit<'w> {

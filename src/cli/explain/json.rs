@@ -69,37 +69,39 @@ fn side(side: &SideAnswer, considered: &Considered) -> Value {
         "missing": side.missing,
         "isolatedBy": side.isolated_by.iter().map(policy).collect::<Vec<_>>(),
         "decidedBy": side.decided_by.as_ref().map(rule),
-        "policies": considered.policies.iter().map(considered_policy).collect::<Vec<_>>(),
+        "tiers": considered.tiers.iter().map(|tier| considered_policy(tier, "matches")).collect::<Vec<_>>(),
+        "policies": considered.policies.iter().map(|policy| considered_policy(policy, "admits")).collect::<Vec<_>>(),
         "doNotApply": considered.passed_over.iter().map(|other| {
-            json!({ "policy": other.policy.name.to_string(), "place": other.policy.place, "why": other.why })
+            json!({ "policy": other.policy.to_string(), "place": other.policy.place, "why": other.why })
         }).collect::<Vec<_>>(),
         "nearest": side.nearest.as_ref().map(nearest),
     })
 }
 
 fn policy(policy: &PolicyRef) -> Value {
-    json!({ "policy": policy.name.to_string(), "place": policy.place })
+    json!({ "policy": policy.to_string(), "place": policy.place })
 }
 
 fn rule(rule: &RuleRef) -> Value {
     json!({
-        "policy": rule.policy.name.to_string(),
+        "policy": rule.policy.to_string(),
         "direction": rule.direction.to_string(),
         "index": rule.index,
         "place": rule.place,
     })
 }
 
-fn considered_policy(considered: &ConsideredPolicy) -> Value {
+/// A rule of a NetworkPolicy admits, one of a tier matches and then does what its action says.
+fn considered_policy(considered: &ConsideredPolicy, verb: &str) -> Value {
     let rules: Vec<Value> = considered
         .rules
         .iter()
         .map(|rule| {
-            json!({ "index": rule.rule.index, "place": rule.rule.place, "admits": rule.fits.as_str(), "why": rule.why })
+            json!({ "index": rule.rule.index, "place": rule.rule.place, (verb): rule.fits.as_str(), "why": rule.why })
         })
         .collect();
     json!({
-        "policy": considered.policy.name.to_string(),
+        "policy": considered.policy.to_string(),
         "place": considered.policy.place,
         "owner": considered.owner,
         "rules": rules,

@@ -121,7 +121,7 @@ fn of_side(explanation: &Explanation, direction: Direction) -> String {
     };
     let mut out = String::new();
     line(&mut out, 4, &headline(end, direction, side));
-    out.push_str(&rules(&considered.policies, direction));
+    out.push_str(&rules(considered.tiers.iter().chain(&considered.policies), direction));
     if let (Some(miss), Some(would)) = (&side.nearest, &considered.would_match) {
         let rule = &miss.rule;
         line(&mut out, 6, &format!("nearest: {} {direction}[{}] {would}", rule.policy.name, rule.index));
@@ -138,22 +138,23 @@ fn headline(end: &str, direction: Direction, side: &SideAnswer) -> String {
     let by = isolated.join(", ");
     match (side.declared, &side.decided_by) {
         (Declared::Allowed, Some(rule)) => {
-            format!(
-                "{direction} of {end}: allowed by {} {direction}[{}] ({})",
-                rule.policy.name, rule.index, rule.place
-            )
+            format!("{direction} of {end}: allowed by {} {direction}[{}] ({})", rule.policy, rule.index, rule.place)
         }
         (Declared::Allowed, None) => format!("{direction} of {end}: allowed, no policy isolates it"),
-        (Declared::Denied, _) => format!("{direction} of {end}: denied, isolated by {by}"),
+        // A denial has a rule only when a tier decides.
+        (Declared::Denied, Some(rule)) => {
+            format!("{direction} of {end}: denied by {} {direction}[{}] ({})", rule.policy, rule.index, rule.place)
+        }
+        (Declared::Denied, None) => format!("{direction} of {end}: denied, isolated by {by}"),
         (Declared::Unknown, _) if by.is_empty() => format!("{direction} of {end}: unknown, no policy isolates it"),
         (Declared::Unknown, _) => format!("{direction} of {end}: unknown, isolated by {by}"),
     }
 }
 
-fn rules(policies: &[ConsideredPolicy], direction: Direction) -> String {
+fn rules<'a>(policies: impl Iterator<Item = &'a ConsideredPolicy>, direction: Direction) -> String {
     let mut rows = Vec::new();
     for policy in policies {
-        let name = &policy.policy.name;
+        let name = &policy.policy;
         if policy.rules.is_empty() {
             rows.push(format!("no   {name} ({})  has no {direction} rule: it only isolates", policy.policy.place));
         }
@@ -178,7 +179,7 @@ fn rules(policies: &[ConsideredPolicy], direction: Direction) -> String {
 }
 
 fn passed_over(considered: &Considered) -> String {
-    let names: Vec<String> = considered.passed_over.iter().take(3).map(|other| other.policy.name.to_string()).collect();
+    let names: Vec<String> = considered.passed_over.iter().take(3).map(|other| other.policy.to_string()).collect();
     let mut out = String::new();
     match considered.passed_over.len() {
         0 => {}

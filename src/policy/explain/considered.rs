@@ -1,6 +1,6 @@
 //! Everything that was looked at before the verdict: each policy and each rule at both ends, and why it admits or not.
 
-use super::{namespace_miss, one_peer_miss, policy_ref, port_miss, rule_ref};
+use super::{namespace_miss, one_peer_miss, policy_ref, port_miss, rule_ref, tier_rule_ref};
 use crate::policy::Declared;
 use crate::policy::Family;
 use crate::policy::answer::{Answer, PolicyRef, RuleRef, SideAnswer};
@@ -8,8 +8,9 @@ use crate::policy::eval::Engine;
 use crate::policy::fit::{Fit, Scene};
 use crate::policy::model::{Direction, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, Ports, Rule};
 use crate::policy::party::{End, Kind};
+use crate::policy::tiers::{TierPolicy, TierRule};
 use crate::world::labels::{NAMESPACE_NAME, Selector, Test};
-use crate::world::{Labels, Protocol};
+use crate::world::{Labels, ObjectName, Pod, Protocol};
 
 /// An answer with everything that led to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Explanation {
 /// What was looked at for one end. Empty when no policy is asked there (`SideAnswer::exempt`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Considered {
+    /// The cluster-wide policies that apply to it and have rules for this direction, in the order in which they are asked. `Fits` means: it matches.
+    pub tiers: Vec<ConsideredPolicy>,
     /// The policies that isolate it in this direction, in source order, with all their rules.
     pub policies: Vec<ConsideredPolicy>,
     /// The other policies of its namespace, in source order.
@@ -35,7 +38,7 @@ pub struct Considered {
     pub would_match: Option<String>,
 }
 
-/// A policy that isolates an end.
+/// A policy that has a say about an end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsideredPolicy {
     /// The policy.
@@ -114,6 +117,9 @@ impl<'w> Engine<'w> {
     fn consider(&self, scene: &Scene<'_, 'w>, port: u16, protocol: Protocol) -> Considered {
         let mut considered = Considered::default();
         let Some(pod) = scene.own.pod() else { return considered };
+        for policy in &self.policies().tiers {
+            self.consider_tier(policy, pod, scene, (port, protocol), &mut considered);
+        }
         for policy in self.policies().in_namespace(&pod.name.namespace) {
             let unmet = policy.pod_selector.unmet(&pod.labels);
             let why = match policy.rules(scene.direction) {
@@ -132,6 +138,41 @@ impl<'w> Engine<'w> {
             considered.passed_over.push(PassedOver { policy: policy_ref(policy), why });
         }
         considered
+    }
+
+    fn consider_tier(
+        &self,
+        policy: &'w TierPolicy,
+        pod: &'w Pod,
+        scene: &Scene<'_, 'w>,
+        asked: (u16, Protocol),
+        considered: &mut Considered,
+    ) {
+        let tier = policy.tier.as_str();
+        let rules = policy.rules(scene.direction);
+        let name = ObjectName::new("", &policy.name);
+        let reference = PolicyRef { kind: policy.kind, name, place: policy.place.clone() };
+        let passed = if matches!(self.applies(policy, pod), Fit::No) {
+            Some(format!("does not apply to it ({tier} tier)"))
+        } else {
+            rules.is_empty().then(|| format!("says nothing about {} ({tier} tier)", scene.direction))
+        };
+        if let Some(why) = passed {
+            return considered.passed_over.push(PassedOver { policy: reference, why });
+        }
+        let one = |(index, rule): (usize, &'w TierRule)| {
+            let (fit, meets) = self.tier_rule_fits(policy, rule, scene, pod, asked);
+            let action = rule.action.as_str();
+            let (fits, why) = match fit {
+                Fit::Yes => (Fits::Yes, format!("{action} ({tier} tier) matches")),
+                Fit::Unknown(missing) => (Fits::Unknown, format!("{action} ({tier} tier): {missing}")),
+                Fit::No if meets => (Fits::No, format!("{action} ({tier} tier): other port")),
+                Fit::No => (Fits::No, format!("{action} ({tier} tier): other peer")),
+            };
+            Some(ConsideredRule { rule: tier_rule_ref((policy, index), scene.direction)?, fits, why })
+        };
+        let rules = rules.iter().enumerate().filter_map(one).collect();
+        considered.tiers.push(ConsideredPolicy { policy: reference, owner: None, rules });
     }
 
     fn considered_rule(
