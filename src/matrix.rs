@@ -11,7 +11,6 @@ mod resolved;
 pub mod traffic_matrix;
 
 pub use crate::guide::{SmtpMode, SslMode};
-pub use crate::world::{PortText, parse_port, parse_protocol};
 pub use derive::{Sources, derive};
 pub use edge::{Edge, Exchange, Expect, Intent, Party, Port, Provenance, SubjectRule, Target};
 pub use endpoint::{parse_block, parse_endpoint};

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what is wrong by panicking")]
 
+mod binary;
+
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::Value;
+
+use binary::{expect, portreeve, with_input};
 
 const GUIDE: &str = "policies/guide-values.yaml";
 const WORLD: &str = "tests/fixtures/guide-world";
@@ -24,34 +27,6 @@ const EDGES: [&str; 8] = [
     "mas-to-dns-tcp",
     "mas-to-smtp",
 ];
-
-fn portreeve(args: &[&str]) -> Output {
-    with_input(args, b"")
-}
-
-fn with_input(args: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_portreeve"))
-        .args(args)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // The command may end without reading its input.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    child.wait_with_output().unwrap()
-}
-
-/// Runs, expects an exit code, gives standard output and standard error.
-#[track_caller]
-fn expect(code: i32, args: &[&str]) -> (String, String) {
-    let output = portreeve(args);
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let (out, err) = (text(output.stdout), text(output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{args:?}\n--- stdout\n{out}\n--- stderr\n{err}");
-    (out, err)
-}
 
 #[track_caller]
 fn expect_json(code: i32, args: &[&str]) -> Value {

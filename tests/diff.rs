@@ -2,29 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what is wrong by panicking")]
 
+mod binary;
+
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
+use binary::expect;
+
 const CLUSTER: &str = "policies/cluster";
 const POLICY: &str = "policies/matrix_portreeve-mas.yaml";
-
-/// Runs, expects an exit code, gives standard output.
-#[track_caller]
-fn expect(code: i32, args: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_portreeve"))
-        .args(args)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let (out, err) = (text(output.stdout), text(output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{args:?}\n--- stdout\n{out}\n--- stderr\n{err}");
-    out
-}
 
 /// Three workloads in two namespaces; `web` has two pods, and its replica `web-2` is on another node.
 const WORLD: &str = "\
@@ -67,7 +55,7 @@ fn compare(code: i32, left: &str, right: &str, more: &[&str]) -> Value {
     };
     let (world, left, right) = (put("world.yaml", WORLD), put("a.yaml", left), put("b.yaml", right));
     let args = ["diff", &left, &right, "--world", &world, "-o", "json"];
-    serde_json::from_str(&expect(code, &[&args[..], more].concat())).unwrap()
+    serde_json::from_str(&expect(code, &[&args[..], more].concat()).0).unwrap()
 }
 
 /// The changes as `from → to: kind ports`, in order.
@@ -159,7 +147,7 @@ fn the_guides_world_with_and_without_its_policy() {
     let empty = tempfile::tempdir().unwrap();
     let empty_file = empty.path().join("none.yaml");
     fs::write(&empty_file, "# nothing\n").unwrap();
-    let out = expect(1, &["diff", empty_file.to_str().unwrap(), POLICY, "--world", CLUSTER]);
+    let (out, _) = expect(1, &["diff", empty_file.to_str().unwrap(), POLICY, "--world", CLUSTER]);
     let first = out.lines().next().unwrap();
     assert_eq!(first, "differs  new connections: 7 pairs open, 0 pairs close, 0 pairs not known", "{out}");
     let plain = out.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -174,9 +162,10 @@ fn the_guides_world_with_and_without_its_policy() {
         assert!(line.chars().count() <= 100, "{line}\n{out}");
     }
     // The same comparison, the other way round.
-    let back = expect(1, &["diff", POLICY, empty_file.to_str().unwrap(), "--world", CLUSTER, "--fail-on", "close"]);
+    let (back, _) =
+        expect(1, &["diff", POLICY, empty_file.to_str().unwrap(), "--world", CLUSTER, "--fail-on", "close"]);
     assert!(back.starts_with("differs  new connections: 0 pairs open, 7 pairs close"), "{back}");
-    let twice = expect(0, &["diff", CLUSTER, CLUSTER]);
+    let (twice, _) = expect(0, &["diff", CLUSTER, CLUSTER]);
     assert!(twice.starts_with("same  A and B admit the same new connections\n"), "{twice}");
 }
 
@@ -197,7 +186,7 @@ fn pods_are_matched_by_name_else_by_workload_and_labels_count() {
         path.to_str().unwrap().to_owned()
     };
     let (left, right) = (put("a.yaml", world("open", "s-0")), put("b.yaml", world("guarded", "s-1")));
-    let json: Value = serde_json::from_str(&expect(1, &["diff", &left, &right, "-o", "json"])).unwrap();
+    let json: Value = serde_json::from_str(&expect(1, &["diff", &left, &right, "-o", "json"]).0).unwrap();
     let got = said(&json);
     assert!(
         got.iter().any(|row| row
@@ -210,12 +199,6 @@ fn pods_are_matched_by_name_else_by_workload_and_labels_count() {
 
 #[test]
 fn without_pods_there_is_nothing_to_compare() {
-    let output = Command::new(env!("CARGO_BIN_EXE_portreeve"))
-        .args(["diff", POLICY, POLICY])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    let err = String::from_utf8(output.stderr).unwrap();
+    let (_, err) = expect(2, &["diff", POLICY, POLICY]);
     assert!(err.contains("give the pods with --world PATH"), "{err}");
 }

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what is wrong by panicking")]
 
+mod binary;
+
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
+
+use binary::expect;
 
 const MATRIX: &str = "policies/traffic-matrix.yaml";
 const CLUSTER: &str = "policies/cluster";
@@ -23,20 +26,6 @@ const TO_POSTGRES: &str = "  - to:
     - protocol: TCP
       port: 5432
 ";
-
-/// Runs, expects an exit code, gives standard output and standard error.
-#[track_caller]
-fn expect(code: i32, args: &[&str]) -> (String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_portreeve"))
-        .args(args)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let (out, err) = (text(output.stdout), text(output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{args:?}\n--- stdout\n{out}\n--- stderr\n{err}");
-    (out, err)
-}
 
 /// Asks a question under the published policy, and sees to it that every line fits the page.
 #[track_caller]

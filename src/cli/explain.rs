@@ -11,11 +11,10 @@ use super::{Done, Exit};
 use crate::judge::explain::{Explained, Question, Sources, edge, fits, question};
 use crate::load::inputs::{self, Coverage};
 use crate::matrix::resolve::resolve;
-use crate::matrix::{Expect, Intent, Resolution, ResolvedEdge, parse_endpoint, parse_port};
-use crate::policy::render::RenderName;
+use crate::matrix::{Expect, Intent, Resolution, ResolvedEdge, parse_endpoint};
 use crate::policy::{Engine, PolicySet};
 use crate::source::de::closest;
-use crate::world::World;
+use crate::world::{ObjectName, World, parse_port};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -54,7 +53,7 @@ struct Read {
     world: World,
     policies: PolicySet,
     resolution: Resolution,
-    name: RenderName,
+    name: ObjectName,
     coverage: Coverage,
 }
 
@@ -96,7 +95,7 @@ fn read(args: &Args) -> anyhow::Result<Read> {
         let cluster = inputs::cluster(&args.world.manifests)?;
         let resolution = resolve(&Intent::default(), Some(&cluster.world));
         let namespace = resolution.subject.as_ref().map(|subject| subject.namespace.clone()).unwrap_or_default();
-        let name = RenderName { matrix: "mas".to_owned(), namespace };
+        let name = ObjectName { name: "mas".to_owned(), namespace };
         return Ok(Read {
             world: cluster.world,
             policies: cluster.policies,

@@ -10,8 +10,9 @@ use super::output::{self, Style};
 use super::{Done, Exit};
 use crate::finding::{Finding, Severity};
 use crate::load::inputs::Inputs;
-use crate::policy::render::{Counterpart, Directions, RenderName, Rendered, network_policy};
+use crate::policy::render::{Counterpart, Directions, Rendered, network_policy, policy_name};
 use crate::source::files;
+use crate::world::ObjectName;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -103,9 +104,9 @@ fn eprint_findings(findings: &[Finding]) {
     let _ = std::io::Write::write_all(&mut std::io::stderr(), output::findings(findings, style).as_bytes());
 }
 
-fn outputs(name: &RenderName, rendered: &Rendered, counterparts: bool) -> Vec<Output> {
+fn outputs(name: &ObjectName, rendered: &Rendered, counterparts: bool) -> Vec<Output> {
     let file = |namespace: &str, name: &str| format!("{namespace}_{name}.yaml");
-    let own = Output { name: file(&name.namespace, &name.policy()), text: rendered.yaml.clone() };
+    let own = Output { name: file(&name.namespace, &policy_name(name)), text: rendered.yaml.clone() };
     let proposal = |c: &Counterpart| {
         let policy = c.policy.pointer("/metadata/name").and_then(serde_json::Value::as_str).unwrap_or(&c.edge);
         Output { name: file(&c.namespace, policy), text: c.yaml.clone() }
@@ -138,18 +139,7 @@ fn write(folder: &Path, outputs: &[Output]) -> anyhow::Result<String> {
     let mut text = String::new();
     for output in outputs {
         let path = folder.join(&output.name);
-        let mut file = tempfile::NamedTempFile::new_in(folder)
-            .with_context(|| format!("{}: cannot be written to", folder.display()))?;
-        std::io::Write::write_all(&mut file, output.text.as_bytes())
-            .and_then(|()| file.as_file().sync_all())
-            .with_context(|| format!("{}: cannot be written", path.display()))?;
-        // Temporary files are private; a manifest is not.
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let _ = file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644));
-        }
-        file.persist(&path).with_context(|| format!("{}: cannot be put in place", path.display()))?;
+        files::replace(&path, &output.text).with_context(|| format!("{}: cannot be written", path.display()))?;
         let _ = writeln!(text, "{}", path.display());
     }
     Ok(text)

@@ -1,10 +1,11 @@
 //! The working copy: the demo's manifests and policies as files that anyone may edit while it runs.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::world::{self, Lab};
 use crate::load::inputs::IntentPaths;
+use crate::source::files;
 
 /// The subject's policy, as `render --out` names it.
 const POLICY: &str = "matrix_portreeve-mas.yaml";
@@ -72,10 +73,6 @@ impl Workbench {
     }
 
     fn replace(&self, name: &str, text: &str) -> io::Result<()> {
-        let folder = self.folder.join("cluster");
-        let mut file = tempfile::NamedTempFile::new_in(&folder)?;
-        file.write_all(text.as_bytes())?;
-        file.persist(folder.join(name)).map_err(|error| error.error)?;
-        Ok(())
+        files::replace(&self.folder.join("cluster").join(name), text)
     }
 }

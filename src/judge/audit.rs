@@ -26,10 +26,10 @@ use self::view::View;
 use super::{Declared, EdgeReport};
 use crate::finding::{Code, Finding};
 use crate::matrix::{Exchange, Expect, Peer, PeerKind, Resolution, ResolvedEdge, Subject};
-use crate::policy::render::{self, RenderName};
+use crate::policy::render;
 use crate::policy::{Answer, Direction, End, Engine, PolicySet, SideAnswer};
 use crate::world::labels::matches_all;
-use crate::world::{Labels, PodId, Protocol, World};
+use crate::world::{Labels, ObjectName, PodId, Protocol, World};
 
 /// What an audit found.
 #[derive(Debug, Clone, Serialize)]
@@ -73,7 +73,7 @@ pub fn audit(
     world: &World,
     policies: &PolicySet,
     engine: &Engine<'_>,
-    name: &RenderName,
+    name: &ObjectName,
 ) -> Audit {
     let nobody = Subject { namespace: name.namespace.clone(), selector: Labels::new(), pods: Vec::new() };
     let subject = intended.subject.as_ref().unwrap_or(&nobody);

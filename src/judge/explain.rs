@@ -20,12 +20,11 @@ use super::Declared;
 use super::audit::{Addresses, Listed, Pair, Reach, Side, each_pair, nothing_asked};
 use super::verify::ends::{Ends, Target};
 use super::verify::{Assertion, Expectation};
-use crate::matrix::{Expect, Party, PeerKind, PortText, Resolution, ResolvedEdge, Subject};
-use crate::policy::render::RenderName;
+use crate::matrix::{Expect, Party, PeerKind, Resolution, ResolvedEdge, Subject};
 use crate::policy::{Direction, End, Engine, Explanation, PolicyRef};
 use crate::source::Place;
 use crate::world::labels::matches_all;
-use crate::world::{Pod, PortRef, Protocol, Service, ServicePort, World};
+use crate::world::{ObjectName, Pod, PortRef, PortText, Protocol, Service, ServicePort, World};
 
 /// The most pairs that one question may mean; more is a matter for `audit`, `verify` or `diff`.
 pub const MAX_PAIRS: usize = 100_000;
@@ -155,7 +154,7 @@ pub struct Sources<'e> {
     /// The intent; an empty one does for questions that name no edge and no subject.
     pub intended: &'e Resolution,
     /// The matrix, for proposals.
-    pub name: &'e RenderName,
+    pub name: &'e ObjectName,
 }
 
 impl<'e> Sources<'e> {

@@ -11,12 +11,11 @@ use crate::guide::checklist::Collector;
 use crate::guide::{mas_config, values};
 use crate::matrix::derive::{Sources, derive};
 use crate::matrix::{Intent, Resolution, resolve::resolve, traffic_matrix};
-use crate::policy::render::RenderName;
 use crate::policy::{PolicyBuilder, PolicySet};
 use crate::source::files::{self, MAX_CONFIG_BYTES};
 use crate::source::{Document, InputError, Place, yaml};
 use crate::world::lower::WorldBuilder;
-use crate::world::{Object, World};
+use crate::world::{Object, ObjectName, World};
 
 /// Where the intent comes from; at least one must be given.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +32,7 @@ pub struct IntentPaths {
 #[derive(Debug)]
 pub struct Inputs {
     /// `metadata.name` of the TrafficMatrix, or `mas`; the namespace is the subject's, where it is known.
-    pub name: RenderName,
+    pub name: ObjectName,
     /// What should be.
     pub intent: Intent,
     /// The intent in the world.
@@ -218,19 +217,17 @@ pub fn read(paths: &IntentPaths, manifests: &[PathBuf]) -> anyhow::Result<Inputs
 
 /// Derives and resolves what was read; `findings` are those of the reading.
 pub fn assemble(sources: &Sources, mut findings: Vec<Finding>, cluster: Option<Cluster>) -> Inputs {
-    let named = sources.matrix.as_ref().map(|matrix| (matrix.name.name.clone(), matrix.name.namespace.clone()));
     let intent = derive(sources);
     findings.extend(intent.findings.iter().cloned());
     let resolution = resolve(&intent, cluster.as_ref().map(|cluster| &cluster.world));
-    let (matrix, namespace) = named.unwrap_or_else(|| ("mas".to_owned(), String::new()));
-    let namespace = match &resolution.subject {
-        Some(subject) => subject.namespace.clone(),
-        None if namespace.is_empty() => "matrix".to_owned(),
-        None => namespace,
-    };
+    let matrix = sources.matrix.as_ref();
+    let mut name = matrix.map_or_else(|| ObjectName::new("matrix", "mas"), |matrix| matrix.name.clone());
+    if let Some(subject) = &resolution.subject {
+        name.namespace.clone_from(&subject.namespace);
+    }
     findings.extend(resolution.findings.iter().cloned());
     let mut inputs = Inputs {
-        name: RenderName { matrix, namespace },
+        name,
         intent,
         resolution,
         world: None,

@@ -16,7 +16,7 @@ use super::Direction;
 use crate::finding::{Code, Finding};
 use crate::matrix::{Peer, Resolution, ResolvedEdge, Subject};
 use crate::source::emit;
-use crate::world::{Labels, labels};
+use crate::world::{Labels, ObjectName, labels};
 
 /// The label that says who keeps an object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -31,26 +31,9 @@ pub const REMOVE: &str = "portreeve.io/remove";
 /// The annotation of a proposal that says what it does to its pods.
 pub const WARNING: &str = "portreeve.io/warning";
 
-/// Which matrix is rendered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RenderName {
-    /// The name of the matrix: at most 63 characters, as it becomes a label's value.
-    pub matrix: String,
-    /// Its namespace.
-    pub namespace: String,
-}
-
-impl RenderName {
-    /// The name of the policy, `portreeve-<matrix>`.
-    pub fn policy(&self) -> String {
-        format!("portreeve-{}", self.matrix)
-    }
-}
-
-impl std::fmt::Display for RenderName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.matrix)
-    }
+/// The name of a matrix's policy, `portreeve-<matrix>`; the matrix's own name has at most 63 characters, as it becomes a label's value.
+pub fn policy_name(matrix: &ObjectName) -> String {
+    format!("portreeve-{}", matrix.name)
 }
 
 /// The directions that are enforced. There is no empty set: the API reads empty `policyTypes` as Ingress.
@@ -112,7 +95,7 @@ pub struct Rendered {
 /// A finding instead of a policy when the subject is not known for certain or has no selector of its own, or when the name cannot be an object's name.
 pub fn network_policy(
     resolution: &Resolution,
-    name: &RenderName,
+    name: &ObjectName,
     directions: Directions,
 ) -> Result<Rendered, Box<Finding>> {
     let subject = subject_of(resolution, name)?;
@@ -132,11 +115,11 @@ pub fn network_policy(
             spec.insert(direction.to_string(), rules);
         }
     }
-    let remove = remove_command(&subject.namespace, &name.policy());
+    let remove = remove_command(&subject.namespace, &policy_name(name));
     let policy = object(
-        &name.policy(),
+        &policy_name(name),
         &subject.namespace,
-        &[(MANAGED_BY, "portreeve"), (MATRIX, &name.matrix)],
+        &[(MANAGED_BY, "portreeve"), (MATRIX, &name.name)],
         &[(WHAT, text::what(name, directions)), (EDGES, text::bounded(explained)), (REMOVE, remove)],
         &spec,
     );
@@ -160,7 +143,7 @@ pub(crate) fn rules_of(subject: &Subject, edge: &ResolvedEdge, direction: Direct
 }
 
 /// What the peers of one edge need at their own side, in the order of the peers.
-pub fn proposals(subject: &Subject, edge: &ResolvedEdge, name: &RenderName) -> Vec<Counterpart> {
+pub fn proposals(subject: &Subject, edge: &ResolvedEdge, name: &ObjectName) -> Vec<Counterpart> {
     counterpart::counterparts(subject, &[edge], name, Directions::Both)
 }
 
@@ -174,10 +157,10 @@ pub(crate) fn covers(peer: &Peer, subject: &Subject) -> bool {
     rules::covers(peer, subject)
 }
 
-fn subject_of<'r>(resolution: &'r Resolution, name: &RenderName) -> Result<&'r Subject, Box<Finding>> {
-    let object = format!("NetworkPolicy/{}/{}", name.namespace, name.policy());
+fn subject_of<'r>(resolution: &'r Resolution, name: &ObjectName) -> Result<&'r Subject, Box<Finding>> {
+    let object = format!("NetworkPolicy/{}/{}", name.namespace, policy_name(name));
     let refuse = |code, message: &str, fix: &str| Err(Box::new(Finding::new(code, object.as_str(), message, fix)));
-    if labels::check_value(&name.matrix).is_err() || !is_object_name(&name.matrix) {
+    if labels::check_value(&name.name).is_err() || !is_object_name(&name.name) {
         return refuse(
             Code::InvalidPolicy,
             "the matrix's name cannot be part of an object's name and a label's value",

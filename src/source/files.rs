@@ -1,8 +1,8 @@
-//! Paths → texts. The only part of this folder that touches the file system.
+//! Paths → texts, and a text → its file. The only part of this folder that touches the file system.
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,6 +68,22 @@ pub fn manifests(path: &Path) -> Result<Vec<PathBuf>, InputError> {
         found.push(path.to_path_buf());
     }
     Ok(found)
+}
+
+/// Puts a file in place, whole or not at all: whoever reads it meanwhile sees the old text or the new one.
+pub fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    // Temporary files are private; a manifest is not.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
 }
 
 fn walk(folder: &Path, entered: &mut HashSet<PathBuf>, found: &mut Vec<PathBuf>) -> Result<(), InputError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::matrix::{
     Edge, Exchange, Expect, Party, Peer, PeerKind, Provenance, Resolution, ResolvedEdge, Subject, Target,
 };
-use crate::policy::render::{self, Directions, RenderName};
+use crate::policy::render::{self, Directions};
 use crate::policy::{PolicyBuilder, PolicySet};
 use crate::source::yaml;
 use crate::world::labels::matches_all;
@@ -131,8 +131,8 @@ fn mas_pods(world: &World) -> Vec<PodId> {
 }
 
 /// The matrix of the guide.
-pub(crate) fn name() -> RenderName {
-    RenderName { matrix: "mas".into(), namespace: "matrix".into() }
+pub(crate) fn name() -> ObjectName {
+    ObjectName { name: "mas".into(), namespace: "matrix".into() }
 }
 
 /// The policy that is rendered for the guide's world.

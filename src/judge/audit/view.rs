@@ -1,17 +1,17 @@
 //! What every check of the audit looks at.
 
 use crate::matrix::{Expect, Peer, Resolution, ResolvedEdge, Subject};
-use crate::policy::render::{self, RenderName};
+use crate::policy::render;
 use crate::policy::{Direction, Engine, NamespaceMatch, Policy, PolicySet};
 use crate::world::labels::NAMESPACE_NAME;
-use crate::world::{Labels, Phase, Pod, PodId, Protocol, World};
+use crate::world::{Labels, ObjectName, Phase, Pod, PodId, Protocol, World};
 
 /// One audit's inputs.
 #[derive(Clone, Copy)]
 pub(super) struct View<'v> {
     pub(super) intended: &'v Resolution,
     pub(super) subject: &'v Subject,
-    pub(super) name: &'v RenderName,
+    pub(super) name: &'v ObjectName,
     pub(super) world: &'v World,
     pub(super) policies: &'v PolicySet,
     pub(super) engine: &'v Engine<'v>,

@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
 use super::{Assertion, Expectation};
-use crate::matrix::{parse_endpoint, parse_port, parse_protocol};
+use crate::matrix::parse_endpoint;
 use crate::source::de::{UnknownKeys, read as read_node};
 use crate::source::{Document, InputError, Node, Place, Value, yaml};
+use crate::world::{parse_port, parse_protocol};
 
 /// What makes each JSON line a document of its own without moving any line.
 const MARK: &str = "--- ";

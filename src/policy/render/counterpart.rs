@@ -7,12 +7,11 @@ use serde_json::{Map, Value, json};
 use super::rules::{Rule, Selector, covers, selectors};
 use super::text::{line, pods};
 use super::{
-    DIRECTIONS, Direction, Directions, MATRIX, RenderName, WARNING, WHAT, is_object_name, match_labels, object,
-    policy_type,
+    DIRECTIONS, Direction, Directions, MATRIX, WARNING, WHAT, is_object_name, match_labels, object, policy_type,
 };
 use crate::matrix::{ResolvedEdge, Subject};
 use crate::source::emit;
-use crate::world::Labels;
+use crate::world::{Labels, ObjectName};
 
 /// A proposal for a peer's side. It is never written by portreeve: it would isolate pods that belong to somebody else.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +38,7 @@ pub struct Counterpart {
 pub(super) fn counterparts(
     subject: &Subject,
     edges: &[&ResolvedEdge],
-    name: &RenderName,
+    name: &ObjectName,
     directions: Directions,
 ) -> Vec<Counterpart> {
     let mut found = Vec::new();
@@ -84,7 +83,7 @@ fn sides(subject: &Subject, edge: &ResolvedEdge, ours: Direction) -> BTreeSet<Si
     found
 }
 
-fn proposal(subject: &Subject, edge: &ResolvedEdge, side: Side, name: &RenderName, nth: usize) -> Counterpart {
+fn proposal(subject: &Subject, edge: &ResolvedEdge, side: Side, name: &ObjectName, nth: usize) -> Counterpart {
     let Side { direction, namespace, selector, ports } = side;
     let peer = pods(&namespace, &selector);
     let warning = format!(
@@ -113,7 +112,7 @@ fn proposal(subject: &Subject, edge: &ResolvedEdge, side: Side, name: &RenderNam
     let policy = object(
         &object_name(name, &edge.edge.name, nth),
         &namespace,
-        &[(MATRIX, &name.matrix)],
+        &[(MATRIX, &name.name)],
         &[(WHAT, what), (WARNING, warning.clone())],
         &spec,
     );
@@ -125,7 +124,7 @@ fn proposal(subject: &Subject, edge: &ResolvedEdge, side: Side, name: &RenderNam
 }
 
 /// `portreeve-allow-<matrix>-<edge>`, numbered from the second on; letters that no object's name may have become `-`.
-fn object_name(name: &RenderName, edge: &str, nth: usize) -> String {
+fn object_name(name: &ObjectName, edge: &str, nth: usize) -> String {
     let edge: String = edge
         .to_lowercase()
         .chars()
@@ -134,10 +133,6 @@ fn object_name(name: &RenderName, edge: &str, nth: usize) -> String {
         .collect();
     let edge = edge.trim_matches('-');
     let number = if nth > 1 { format!("-{nth}") } else { String::new() };
-    let full = format!("portreeve-allow-{}-{edge}{number}", name.matrix);
-    if edge.is_empty() || !is_object_name(&full) {
-        format!("portreeve-allow-{}-edge{number}", name.matrix)
-    } else {
-        full
-    }
+    let full = format!("portreeve-allow-{}-{edge}{number}", name.name);
+    if edge.is_empty() || !is_object_name(&full) { format!("portreeve-allow-{}-edge{number}", name.name) } else { full }
 }

@@ -73,8 +73,8 @@ fn guide() -> Resolution {
     Resolution { subject: Some(subject), edges, findings: Vec::new() }
 }
 
-fn name() -> RenderName {
-    RenderName { matrix: "mas".into(), namespace: "matrix".into() }
+fn name() -> ObjectName {
+    ObjectName { name: "mas".into(), namespace: "matrix".into() }
 }
 
 #[track_caller]
@@ -200,7 +200,7 @@ fn what_is_not_known_is_left_out_and_reported() {
 #[test]
 fn what_cannot_be_rendered_is_refused() {
     #[track_caller]
-    fn refused(change: impl Fn(&mut Resolution, &mut RenderName), code: Code) {
+    fn refused(change: impl Fn(&mut Resolution, &mut ObjectName), code: Code) {
         let (mut resolution, mut name) = (guide(), name());
         change(&mut resolution, &mut name);
         assert_eq!(network_policy(&resolution, &name, Directions::Both).unwrap_err().code, code);
@@ -208,9 +208,9 @@ fn what_cannot_be_rendered_is_refused() {
     refused(|r, _| r.subject = None, Code::SubjectUnclear);
     refused(|r, _| r.subject.as_mut().unwrap().selector.clear(), Code::SubjectUnclear);
     refused(|r, _| r.subject.as_mut().unwrap().selector = labels(&[("a b", "c")]), Code::InvalidPolicy);
-    refused(|_, n| n.matrix = "Mas".into(), Code::InvalidPolicy);
-    refused(|_, n| n.matrix = "m".repeat(64), Code::InvalidPolicy);
-    refused(|_, n| n.matrix = String::new(), Code::InvalidPolicy);
+    refused(|_, n| n.name = "Mas".into(), Code::InvalidPolicy);
+    refused(|_, n| n.name = "m".repeat(64), Code::InvalidPolicy);
+    refused(|_, n| n.name = String::new(), Code::InvalidPolicy);
 }
 
 #[test]
