@@ -96,7 +96,7 @@ pub(super) fn open(
         let nearest = side.nearest.as_ref().map(|miss| &miss.rule.policy);
         fixes.push(change.fix(nearest.into_iter().chain(&side.isolated_by), &rules));
     }
-    let after = Engine::new(engine.world(), &set).verdict(from, to, port, protocol);
+    let after = Engine::new(engine.world(), &set).with_dialect(engine.dialect()).verdict(from, to, port, protocol);
     if after.declared == Declared::Allowed {
         Ok(fixes)
     } else {

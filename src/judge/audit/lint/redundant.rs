@@ -10,7 +10,7 @@ use super::super::view::View;
 use super::witness;
 use crate::finding::{Code, Finding};
 use crate::judge::audit::addresses::{Addresses, borders};
-use crate::policy::{Direction, End, Engine, Policy, PolicySet, PortSet, Rule};
+use crate::policy::{Dialect, Direction, End, Engine, Policy, PolicySet, PortSet, Rule};
 use crate::source::Place;
 use crate::world::{Pod, World};
 
@@ -35,7 +35,7 @@ pub(super) fn redundant(view: &View<'_>, wrong: &BTreeSet<Place>) -> Vec<Finding
             Some(rest) => left = rest,
             None => break,
         }
-        for (id, cover) in superfluous(view.world, view.policies, &policies, wrong, &mut left) {
+        for (id, cover) in superfluous(view.world, view.engine.dialect(), view.policies, &policies, wrong, &mut left) {
             found.push(finding(&id, &cover));
         }
     }
@@ -54,17 +54,23 @@ pub(super) struct RuleId<'p> {
 /// All rules of the policies, which are those of one namespace, that can be removed together, each with the rules that admit the same.
 pub(super) fn superfluous<'p>(
     known: &World,
+    dialect: Dialect,
     set: &PolicySet,
     policies: &[&'p Policy],
     wrong: &BTreeSet<Place>,
     left: &mut usize,
 ) -> Vec<(RuleId<'p>, Vec<RuleId<'p>>)> {
     let world = witness::world(known, policies);
-    let engine = Engine::new(&world, set);
+    let engine = Engine::new(&world, set).with_dialect(dialect);
     let cuts = borders(policies.iter().flat_map(|policy| witness::rules(policy)).flat_map(witness::blocks));
     let inside: BTreeSet<IpAddr> = world.pods.iter().flat_map(|pod| &pod.addresses).copied().collect();
     let outside = Addresses::all().pieces(&cuts, &inside).into_iter().map(|(_, sample)| End::Address(sample));
-    let ends: Vec<End> = world.pods().map(|(id, _)| End::Pod(id)).chain(outside).collect();
+    // A node's address may have a meaning of its own (Cilium: no ipBlock means it), so each piece with one is asked for it too.
+    let piece_of = |ip: IpAddr| (ip.is_ipv4(), cuts.range(..=ip).next_back().copied());
+    let nodes = world.nodes.values().flat_map(|node| node.addresses.iter().copied());
+    let nodes: BTreeMap<_, IpAddr> = nodes.map(|ip| (piece_of(ip), ip)).collect();
+    let nodes = nodes.into_values().map(End::Address);
+    let ends: Vec<End> = world.pods().map(|(id, _)| End::Pod(id)).chain(outside).chain(nodes).collect();
     let namespace = policies.first().map_or("", |policy| policy.name.namespace.as_str());
     let here: Vec<&Pod> = known.pods.iter().filter(|pod| pod.name.namespace == namespace).collect();
     let mut found = Vec::new();

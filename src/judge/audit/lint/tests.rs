@@ -9,8 +9,8 @@ use super::redundant::superfluous;
 use super::witness::witnesses;
 use crate::judge::audit::fixture::{guide_files, load};
 use crate::policy::{
-    Direction, End, Engine, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PolicyPort, PolicySet, PortMatch,
-    Ports, Rule,
+    Dialect, Direction, End, Engine, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PolicyPort, PolicySet,
+    PortMatch, Ports, Rule,
 };
 use crate::source::Place;
 use crate::world::labels::{NAMESPACE_NAME, Requirement, Selector, Test};
@@ -111,11 +111,11 @@ fn some_policies() -> impl Strategy<Value = Vec<Policy>> {
 }
 
 /// What is called superfluous, as `(policy, direction, index)`.
-fn found(set: &PolicySet) -> Vec<(ObjectName, Direction, usize)> {
+fn found(dialect: Dialect, set: &PolicySet) -> Vec<(ObjectName, Direction, usize)> {
     let mut all = Vec::new();
     for namespace in ["matrix", "traefik"] {
         let policies: Vec<&Policy> = set.in_namespace(namespace).collect();
-        let rules = superfluous(&WORLD, set, &policies, &BTreeSet::new(), &mut usize::MAX.clone());
+        let rules = superfluous(&WORLD, dialect, set, &policies, &BTreeSet::new(), &mut usize::MAX.clone());
         all.extend(rules.into_iter().map(|(id, cover)| {
             assert!(!cover.is_empty(), "nothing makes this rule superfluous");
             (id.policy.name.clone(), id.direction, id.index)
@@ -158,8 +158,9 @@ fn ends() -> Vec<End> {
     WORLD.pods().map(|(id, _)| End::Pod(id)).chain(addresses).collect()
 }
 
-fn same_verdicts(before: &PolicySet, after: &PolicySet) -> Result<(), TestCaseError> {
-    let (old, new) = (Engine::new(&WORLD, before), Engine::new(&WORLD, after));
+fn same_verdicts(dialect: Dialect, before: &PolicySet, after: &PolicySet) -> Result<(), TestCaseError> {
+    let engine = |set| Engine::new(&WORLD, set).with_dialect(dialect);
+    let (old, new) = (engine(before), engine(after));
     for from in ends() {
         for to in ends() {
             prop_assert_eq!(old.admitted(from, to), new.admitted(from, to), "{:?} to {:?}", from, to);
@@ -173,10 +174,10 @@ proptest! {
 
     /// Soundness: all rules that are called superfluous go at once, and no verdict about any pair changes.
     #[test]
-    fn superfluous_rules_can_go(policies in some_policies()) {
+    fn superfluous_rules_can_go(policies in some_policies(), dialect in prop::sample::select(&Dialect::ALL[..])) {
         let set = PolicySet::new(policies, Vec::new());
-        let gone = found(&set);
-        same_verdicts(&set, &without(&set, &gone))?;
+        let gone = found(dialect, &set);
+        same_verdicts(dialect, &set, &without(&set, &gone))?;
     }
 
     /// Completeness where it is plain: a rule that stands twice is found, and only one of the two.
@@ -190,7 +191,7 @@ proptest! {
             ..policies[0].clone()
         };
         let alone = PolicySet::new(vec![twin("a")], Vec::new());
-        prop_assert_eq!(found(&alone), Vec::new());
+        prop_assert_eq!(found(Dialect::Upstream, &alone), Vec::new());
         let both = PolicySet::new(vec![twin("a"), twin("b")], Vec::new());
         let mas = both.in_namespace("matrix").next().unwrap();
         let engine = Engine::new(&WORLD, &both);
@@ -200,7 +201,7 @@ proptest! {
             said.iter().any(|(_, sure, perhaps)| !sure.union(perhaps).is_empty())
         });
         if says_something {
-            prop_assert_eq!(found(&both), vec![(ObjectName::new("matrix", "b"), Direction::Ingress, 0)]);
+            prop_assert_eq!(found(Dialect::Upstream, &both), vec![(ObjectName::new("matrix", "b"), Direction::Ingress, 0)]);
         }
     }
 
@@ -252,8 +253,10 @@ fn check_superfluous(rules: Vec<Rule>, expect: &[usize]) {
         ingress: Some(rules),
         egress: None,
     };
-    let indexes: Vec<usize> =
-        found(&PolicySet::new(vec![policy], Vec::new())).into_iter().map(|(.., index)| index).collect();
+    let indexes: Vec<usize> = found(Dialect::Upstream, &PolicySet::new(vec![policy], Vec::new()))
+        .into_iter()
+        .map(|(.., index)| index)
+        .collect();
     assert_eq!(indexes, expect);
 }
 
