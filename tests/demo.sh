@@ -112,6 +112,10 @@ stop
 start --folder "$work/copy"
 wait_for "all edges are ok again" "$all_ok"
 sources="--matrix $work/copy/traffic-matrix.yaml --manifests $work/copy/cluster --ca $work/copy/ca.pem"
+printf 'kind: [\n' >"$work/copy/cluster/typo.yaml"
+wait_for "a file that somebody broke is named, and the others count" \
+  "$all_ok"' and any(f["name"] == "BrokenObject" and "typo.yaml" in str(f["place"]) for f in board["findings"])'
+rm "$work/copy/cluster/typo.yaml"
 # shellcheck disable=SC2086
 "$portreeve" probe $sources >"$work/probe" || { cat "$work/probe"; fail "probe found something wrong"; }
 [ "$(grep -c ' ok ' "$work/probe")" -ge 7 ] || { cat "$work/probe"; fail "probe did not probe seven edges"; }

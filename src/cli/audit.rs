@@ -10,7 +10,7 @@ use super::args::{self, DialectArg, IntentArgs, WorldArgs};
 use super::formats::{self, Case, ReportFormat};
 use super::output::{self, Style, Table};
 use super::{Done, Exit};
-use crate::finding::{Code, Finding, Severity};
+use crate::finding::{Finding, Severity};
 use crate::judge::audit::audit;
 use crate::judge::{Declared, EdgeReport};
 use crate::load::inputs::Inputs;
@@ -82,7 +82,7 @@ fn compare(inputs: &Inputs, world: &World, dialect: Dialect) -> Compared {
     let engine = Engine::new(world, &inputs.policies).with_dialect(dialect);
     let audited = audit(&inputs.resolution, world, &inputs.policies, &engine, &inputs.name);
     let mut findings = audited.findings;
-    findings.extend(inputs.findings.iter().filter(|finding| !is_notice(finding)).cloned());
+    findings.extend(inputs.of_the_deployment().cloned());
     findings.extend(inputs.checklist.iter().cloned());
     // A stable sort keeps causes before what follows from them.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.code.severity()));
@@ -100,11 +100,6 @@ fn subject(inputs: &Inputs, world: &World) -> Vec<String> {
         workload.chain([format!("Pod/{}", pod.name)]).collect::<Vec<_>>()
     });
     names.collect()
-}
-
-/// Remarks about the guide's text are `matrix`'s to make; they say nothing about policies.
-fn is_notice(finding: &Finding) -> bool {
-    finding.code == Code::GuideUnsound
 }
 
 fn is_unknown_tier_0(row: &EdgeReport) -> bool {

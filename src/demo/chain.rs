@@ -105,6 +105,7 @@ impl Chain {
         let observed = observations(brought);
         let mut findings = join(&mut rows, &observed, &audited.findings, Mode::Enforce);
         add_static(&mut findings, audited.findings);
+        add_static(&mut findings, inputs.of_the_deployment().cloned().collect());
         self.shorten(&mut rows, &mut findings);
         let matrix = inputs.name.to_string();
         for (edge, observation) in &observed {

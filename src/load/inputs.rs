@@ -75,6 +75,13 @@ impl Accept {
     }
 }
 
+impl Inputs {
+    /// What was wrong while reading, without remarks on the guide's own text, which say nothing about this deployment.
+    pub fn of_the_deployment(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.code != Code::GuideUnsound)
+    }
+}
+
 /// What the answer rests on.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
