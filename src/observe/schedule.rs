@@ -233,6 +233,11 @@ impl Scheduler {
         self.lag
     }
 
+    /// Whether a probe of this edge is under way.
+    pub fn is_running(&self, edge: &str) -> bool {
+        self.entries.get(edge).is_some_and(|entry| entry.running)
+    }
+
     /// Probes under way.
     pub fn running(&self) -> usize {
         self.running

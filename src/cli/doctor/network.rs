@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::Gathered;
-use crate::cli::probe::{Means, Round, parse_seconds};
+use crate::cli::probe::{Round, parse_seconds};
 use crate::doctor::{AuthHost, Facts, Network};
 use crate::guide::Url;
 use crate::matrix::Exchange;
-use crate::observe::{self, Prober, ResolvConf, Target, roots_from_pem};
+use crate::observe::{self, Means, Prober, ResolvConf, Target, roots_from_pem};
 use crate::source::files::{self, MAX_CONFIG_BYTES};
 
 /// Whether and how the network is asked.

@@ -4,9 +4,8 @@
 
 use std::net::SocketAddr;
 
-use super::round::Task;
 use crate::matrix::{Exchange, SmtpMode, SslMode};
-use crate::observe::Dial;
+use crate::observe::{Dial, Task};
 
 /// Said beside every result.
 pub(super) const VANTAGE: &str = "from here, not from MAS: never counts as observed";
