@@ -173,7 +173,7 @@ fn resolv_conf(args: &Args) -> anyhow::Result<ResolvConf> {
     if args.nameserver.is_empty() {
         return ResolvConf::system().context("/etc/resolv.conf cannot be read: name the servers with --nameserver");
     }
-    Ok(ResolvConf::servers(args.nameserver.iter().map(|server| SocketAddr::new(*server, 53)).collect()))
+    Ok(ResolvConf::of(&args.nameserver))
 }
 
 #[derive(Serialize)]

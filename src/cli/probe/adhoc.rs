@@ -2,8 +2,6 @@
 //!
 //! Such a probe says what this place sees. It is never an observation of an edge: MAS may stand where policies treat it otherwise.
 
-use std::net::SocketAddr;
-
 use crate::matrix::{Exchange, SmtpMode, SslMode};
 use crate::observe::{Dial, Task};
 
@@ -69,10 +67,7 @@ impl AdHoc {
 
     /// The conversations to have.
     pub(super) fn tasks(&self, deadline: std::time::Duration) -> Vec<Task> {
-        let dial = match self.host.parse() {
-            Ok(address) => Dial::Address { address: SocketAddr::new(address, self.port), host: None },
-            Err(_) => Dial::Name { host: self.host.clone(), port: self.port },
-        };
+        let dial = Dial::to(&self.host, self.port);
         let task = |exchange: &Exchange| Task {
             edge: self.shown.clone(),
             dial: dial.clone(),
