@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::matrix::{Exchange, Expect, Party, PeerKind, Resolution, ResolvedEdge};
+use crate::policy::render::{MANAGED_BY, MATRIX};
 use crate::world::ObjectName;
 
 /// The format that this program reads and writes.
@@ -215,10 +216,7 @@ impl Assignment {
             "metadata": {
                 "name": config_map_name(matrix),
                 "namespace": matrix.namespace,
-                "labels": {
-                    "app.kubernetes.io/managed-by": "portreeve",
-                    "portreeve.io/matrix": matrix.name,
-                },
+                "labels": {MANAGED_BY: "portreeve", MATRIX: matrix.name},
             },
             "data": {KEY: self.to_json()},
         })

@@ -20,8 +20,24 @@ pub(super) struct Notebook {
 #[derive(Debug, Default)]
 struct Page {
     interval: Duration,
-    /// Oldest first, with their number and when they ended.
-    attempts: VecDeque<(u64, Duration, Attempt)>,
+    /// Oldest first.
+    attempts: VecDeque<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    seq: u64,
+    /// When it ended.
+    at: Duration,
+    /// When the first attempt at this address ended that had this reason, without another since.
+    since: Duration,
+    attempt: Attempt,
+}
+
+impl Line {
+    fn seen(&self, now: Duration) -> Seen {
+        Seen::of(&self.attempt, self.seq, now.saturating_sub(self.at), now.saturating_sub(self.since))
+    }
 }
 
 impl Notebook {
@@ -39,10 +55,12 @@ impl Notebook {
     pub(super) fn write(&mut self, edge: &str, attempts: &[Attempt], now: Duration) {
         let Some(page) = self.edges.get_mut(edge) else { return };
         let found: Vec<Option<SocketAddr>> = attempts.iter().map(|attempt| attempt.address).collect();
-        page.attempts.retain(|(_, _, old)| found.contains(&old.address));
+        page.attempts.retain(|old| found.contains(&old.attempt.address));
         for attempt in attempts {
             self.seq += 1;
-            page.attempts.push_back((self.seq, now, attempt.clone()));
+            let before = page.attempts.iter().rfind(|old| old.attempt.address == attempt.address);
+            let since = before.filter(|old| old.attempt.reason == attempt.reason).map_or(now, |old| old.since);
+            page.attempts.push_back(Line { seq: self.seq, at: now, since, attempt: attempt.clone() });
         }
         while page.attempts.len() > KEPT * attempts.len().max(1) {
             page.attempts.pop_front();
@@ -53,7 +71,7 @@ impl Notebook {
     pub(super) fn newest(&self) -> BTreeMap<String, Vec<Attempt>> {
         let newest = |page: &Page| {
             let mut by_address: BTreeMap<Option<SocketAddr>, Attempt> = BTreeMap::new();
-            for (_, _, attempt) in &page.attempts {
+            for Line { attempt, .. } in &page.attempts {
                 by_address.insert(attempt.address, attempt.clone());
             }
             by_address.into_values().collect::<Vec<_>>()
@@ -67,11 +85,7 @@ impl Notebook {
         let edges = self.edges.iter().map(|(name, page)| report::Edge {
             name: name.clone(),
             interval_seconds: page.interval.as_secs_f64(),
-            attempts: page
-                .attempts
-                .iter()
-                .map(|(seq, at, seen)| Seen::of(seen, *seq, now.saturating_sub(*at)))
-                .collect(),
+            attempts: page.attempts.iter().map(|line| line.seen(now)).collect(),
         });
         Report {
             version: report::VERSION,
@@ -136,9 +150,18 @@ mod tests {
         }
         let report = notebook.report(Vantage::Subject, &[], at(60));
         assert_eq!((report.seq, report.edges[0].attempts.len()), (205, 2 * KEPT));
+        // Since when it is as it is.
+        assert!(report.edges[0].attempts.iter().all(|seen| (seen.since_seconds - 10.0).abs() < 1e-9), "{report:#?}");
+        let failed = Attempt { reason: Reason::ConnectTimeout, ..attempt(one) };
+        notebook.write("b", &[failed], at(70));
+        let since = |second: u64| {
+            let report = notebook.report(Vantage::Subject, &[], at(second));
+            report.edges[1].attempts.iter().map(|seen| seen.since_seconds).collect::<Vec<_>>()
+        };
+        assert_eq!(since(80), [60.0, 10.0]);
         // An edge that stays keeps what is known of it; an age is never negative.
         notebook.assign(2, "matrix/mas", &BTreeMap::from([("b".to_owned(), at(60))]));
-        check(&notebook, "b", &[(3, 80.0, one)]);
+        check(&notebook, "b", &[(3, 80.0, one), (206, 30.0, one)]);
         assert!(notebook.report(Vantage::Subject, &[], at(0)).edges[0].attempts[0].age_seconds < 1e-9);
     }
 }

@@ -86,6 +86,7 @@ mod tests {
         Seen {
             seq,
             age_seconds,
+            since_seconds: age_seconds,
             address: Some(address.parse().unwrap()),
             reason: reason.as_str().to_owned(),
             offender: None,

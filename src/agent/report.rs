@@ -62,6 +62,8 @@ pub struct Seen {
     pub seq: u64,
     /// Since it ended, in seconds.
     pub age_seconds: f64,
+    /// Since attempts at this address have ended for this reason without a break, in seconds.
+    pub since_seconds: f64,
     /// Where it went.
     pub address: Option<SocketAddr>,
     /// A word of docs/reasons.md.
@@ -80,10 +82,11 @@ pub struct Seen {
 
 impl Seen {
     /// For the report.
-    pub fn of(attempt: &Attempt, seq: u64, age: Duration) -> Self {
+    pub fn of(attempt: &Attempt, seq: u64, age: Duration, since: Duration) -> Self {
         Self {
             seq,
             age_seconds: age.as_secs_f64(),
+            since_seconds: since.as_secs_f64(),
             address: attempt.address,
             reason: attempt.reason.as_str().to_owned(),
             offender: attempt.offender,

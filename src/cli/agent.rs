@@ -21,8 +21,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", default_value = "/etc/portreeve/agent.json")]
     config: PathBuf,
     /// Trust these certificates (PEM) beside the public roots; the file may be missing
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", default_value = "/etc/portreeve/ca.pem")]
+    ca: PathBuf,
     /// Ask these name servers instead of those of /etc/resolv.conf
     #[arg(long, value_name = "ADDRESS")]
     nameserver: Vec<IpAddr>,
@@ -60,7 +60,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Done> {
     let resolv = if args.nameserver.is_empty() { system() } else { ResolvConf::of(&args.nameserver) };
     let options = Options {
         assignment: args.config,
-        ca: args.ca,
+        ca: Some(args.ca),
         vantage: args.vantage,
         listen: args.listen,
         target: (args.vantage == Vantage::Stranger).then_some(args.target),
