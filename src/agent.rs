@@ -8,6 +8,7 @@
 //! It runs beside MAS, so it must never hold MAS up: no file is needed, no file ends it, and `/readyz`, which its startupProbe asks, says yes
 //! after 15 s at the latest. It has no API access; what it says can open nothing.
 
+pub mod ask;
 pub mod assignment;
 mod notebook;
 pub mod observed;
