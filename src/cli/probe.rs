@@ -126,7 +126,7 @@ fn means(args: &Args) -> anyhow::Result<Means> {
 }
 
 fn round(args: &Args, chosen: Vec<String>, means: Means) -> anyhow::Result<Round> {
-    let inputs = args::read(&args.intent, &args.world)?;
+    let inputs = args::read(&args.intent, &args.world, &[])?;
     for name in &chosen {
         let known = inputs.resolution.edges.iter().any(|resolved| resolved.edge.name == *name);
         let names = || inputs.resolution.edges.iter().map(|e| e.edge.name.as_str()).collect::<Vec<_>>().join(", ");

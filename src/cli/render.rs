@@ -63,11 +63,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     {
         intent.matrix = Some(traffic_matrix_in(folder)?);
         let cluster = folder.join(CLUSTER);
-        if world.manifests.is_empty() && cluster.is_dir() {
+        if world.manifests.is_empty() && !world.cluster && cluster.is_dir() {
             world.manifests.push(cluster);
         }
     }
-    let inputs = args::read(&intent, &world)?;
+    let inputs = args::read(&intent, &world, &[])?;
     let name = &inputs.name;
     let rendered =
         network_policy(&inputs.resolution, name, Directions::Both).map_err(|finding| cannot(&inputs, &finding))?;
