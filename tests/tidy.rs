@@ -92,7 +92,7 @@ fn pure_modules_stay_pure() {
 }
 
 /// Each room, and the rooms it may look at: those to its left in the drawing in lib.rs. Only wiring (cli, demo, main) sees everything.
-const FLOW: [(&str, &[&str]); 11] = [
+const FLOW: [(&str, &[&str]); 12] = [
     ("source", &[]),
     ("finding", &["source"]),
     ("world", &["source", "finding"]),
@@ -103,6 +103,7 @@ const FLOW: [(&str, &[&str]); 11] = [
     ("doctor", &["source", "finding", "world", "guide", "matrix", "policy", "judge"]),
     ("observe", &["world", "matrix", "judge"]),
     ("serve", &["finding", "matrix", "judge"]),
+    ("agent", &["source", "matrix", "world", "policy", "judge", "observe", "serve"]),
     ("load", &["source", "finding", "world", "guide", "matrix", "policy"]),
 ];
 
