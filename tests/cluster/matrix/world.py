@@ -17,7 +17,7 @@ ROOT = HERE.parents[2]
 sys.path.insert(0, str(HERE.parent))
 
 import image  # noqa: E402
-from layout import KUBECONFIG  # noqa: E402
+from layout import CLUSTER as NODES, DNS_SERVICE, KUBECONFIG  # noqa: E402, F401
 
 CLUSTER = HERE.parent / "cluster"
 MANIFESTS = HERE / "manifests"
@@ -25,6 +25,8 @@ MAS_IMAGE = "portreeve.test/stand-in/matrix-authentication-service:1.22.0"
 NAMESPACES = ["matrix", "postgres", "traefik", "authentif", "mail"]
 # TEST-NET-3 (RFC 5737): the address that a load balancer would have. No packet carries it further than kube-proxy on the node.
 PUBLIC = "203.0.113.10"
+# The node that takes in what is sent there from outside.
+GATE = NODES[0].addresses[0]
 # Secret, namespace, names in the certificate.
 CERTIFICATES = [
     ("mas-tls", "matrix", "auth.waadoo.ovh"),
@@ -188,10 +190,6 @@ def remove() -> None:
     apply((HERE.parent / "manifests/coredns.yaml").read_text())
     kubectl("-n", "kube-system", "rollout", "restart", "deployment/coredns")
     steps.done("removed")
-
-
-def kubeconfig() -> pathlib.Path:
-    return KUBECONFIG
 
 
 def setting(name: str) -> pathlib.Path:
