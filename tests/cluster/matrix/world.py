@@ -49,7 +49,7 @@ class Steps:
 
     def done(self, what: str) -> None:
         now = time.monotonic()
-        print(f"{self.name}: {what:<64}{now - self.last:6.1f} s", flush=True)
+        print(f"{self.name}: {what:<80}{now - self.last:6.1f} s", flush=True)
         self.last = now
 
     def all(self) -> float:
