@@ -153,7 +153,7 @@ fn postgres_is_proven_and_hears_nothing_of_it() {
     }
     check(&prober, address, exchange(SslMode::Disable), Reason::Ok, "offers TLS");
     // The one that has to complain: it also proves that complaints would be seen.
-    let got = check(&prober, address, exchange(SslMode::VerifyFull), Reason::TlsUntrusted, "issuer");
+    let got = check(&prober, address, exchange(SslMode::VerifyFull), Reason::TlsUntrusted, "self-signed");
     assert_eq!(got.tls_not_after(), Some(certificate::END));
     server.stop(address);
     let complaints = complaints(&log);
