@@ -84,7 +84,10 @@ impl AccessArgs {
     /// The live cluster; `None` when it is not meant, and then nothing may say which.
     pub(super) fn source(&self, meant: bool) -> anyhow::Result<Option<Source>> {
         let access = self.access();
-        anyhow::ensure!(meant || access == Access::default(), "--context, --kubeconfig and --namespace go with --cluster");
+        anyhow::ensure!(
+            meant || access == Access::default(),
+            "--context, --kubeconfig and --namespace go with --cluster"
+        );
         Ok(meant.then_some(Source::Cluster(access)))
     }
 }

@@ -83,7 +83,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let mut status = judge(&inputs, world, witnesses);
     if let Some(edge) = &args.edge {
         let names = || status.rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>().join(", ");
-        anyhow::ensure!(status.rows.iter().any(|row| row.name == *edge), "there is no edge `{edge}`; there are {}", names());
+        anyhow::ensure!(
+            status.rows.iter().any(|row| row.name == *edge),
+            "there is no edge `{edge}`; there are {}",
+            names()
+        );
         status.rows.retain(|row| row.name == *edge);
         status.findings.retain(|finding| finding.edge.as_ref() == Some(edge));
         status.probes.retain(|attempt| attempt.edge == *edge);
@@ -124,8 +128,7 @@ fn judge(inputs: &Inputs, world: &World, witnesses: Vec<Witness>) -> Status {
     let engine = Engine::new(world, &inputs.policies);
     let audited = audit(&inputs.resolution, world, &inputs.policies, &engine, &inputs.name);
     let assignment = Assignment::new(&inputs.resolution, &inputs.name, 0, Intervals::default());
-    let assigned: Vec<(String, Vantage)> =
-        assignment.edges.into_iter().map(|edge| (edge.name, edge.vantage)).collect();
+    let assigned: Vec<(String, Vantage)> = assignment.edges.into_iter().map(|edge| (edge.name, edge.vantage)).collect();
     let mut observed = std::collections::BTreeMap::new();
     for (name, vantage) in &assigned {
         let resolved = inputs.resolution.edges.iter().find(|resolved| resolved.edge.name == *name);
@@ -137,9 +140,16 @@ fn judge(inputs: &Inputs, world: &World, witnesses: Vec<Witness>) -> Status {
     let mut rows = audited.edges;
     let mut findings = join(&mut rows, &observed, &audited.findings, Mode::Enforce);
     // What the policies show by themselves, beside what the edges show.
-    let covered = |finding: &Finding| finding.edge.as_ref().is_some_and(|edge| findings.iter().any(|f| f.edge.as_ref() == Some(edge)));
-    let others: Vec<Finding> =
-        audited.findings.iter().chain(inputs.of_the_deployment()).filter(|finding| !covered(finding)).cloned().collect();
+    let covered = |finding: &Finding| {
+        finding.edge.as_ref().is_some_and(|edge| findings.iter().any(|f| f.edge.as_ref() == Some(edge)))
+    };
+    let others: Vec<Finding> = audited
+        .findings
+        .iter()
+        .chain(inputs.of_the_deployment())
+        .filter(|finding| !covered(finding))
+        .cloned()
+        .collect();
     findings.extend(others);
     rows.sort_by_key(|row| (std::cmp::Reverse(row.state.unwrap_or(State::Unknown)), row.tier));
     let probes = observed.into_values().flat_map(|observation| observation.attempts).collect();

@@ -61,7 +61,8 @@ fn details(out: &mut String, status: &Status, row: &EdgeReport) {
     }
     for attempt in status.probes.iter().filter(|attempt| attempt.edge == row.name) {
         let address = attempt.address.map_or_else(String::new, |address| format!("{address} "));
-        let _ = writeln!(out, "observed: {address}{}: {} ({})", attempt.reason, attempt.reason.sentence(), attempt.detail);
+        let _ =
+            writeln!(out, "observed: {address}{}: {} ({})", attempt.reason, attempt.reason.sentence(), attempt.detail);
     }
 }
 
@@ -73,7 +74,8 @@ fn agents(status: &Status, style: Style) -> String {
         let _ = writeln!(out, "the agent in {} did not answer: {why}", witness.pod);
     }
     let asked = match status.witnesses.len() {
-        0 => "no agent was found: put the sidecar into MAS's pods (docs/agent.md); without it nothing is observed".to_owned(),
+        0 => "no agent was found: put the sidecar into MAS's pods (docs/agent.md); without it nothing is observed"
+            .to_owned(),
         1 => "one agent was asked".to_owned(),
         count => format!("{count} agents were asked"),
     };
