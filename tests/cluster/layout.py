@@ -1,24 +1,27 @@
 """Where the cluster keeps its files, and which addresses it uses."""
 
 import ipaddress
+import os
 import pathlib
 from dataclasses import dataclass
 
+# One machine can hold several clusters; each has a number (0 to 99), which makes its folder and its wire its own.
+NUMBER = int(os.environ.get("PORTREEVE_CLUSTER_NUMBER") or 0)
 # On disk, because the images lie here too; not below /run, /var/lib or /var/log, which are each node's own.
-RUN = pathlib.Path("/var/tmp/portreeve-cluster")
+RUN = pathlib.Path("/var/tmp/portreeve-cluster" + (f"-{NUMBER}" if NUMBER else ""))
 KUBECONFIG = RUN / "kubeconfig"
 # All processes of a cluster carry its identity in this variable; that is how `down` knows them.
 MARK = "PORTREEVE_CLUSTER"
-CGROUP = "portreeve-cluster"
+CGROUP = RUN.name
 NODES = 2
 DOMAIN = "cluster.local"
 
 # 198.18.0.0/15 is set apart for test networks (RFC 2544) and no public address; the IPv6 prefix is unique-local.
-WIRE = [ipaddress.ip_network("198.18.0.0/24"), ipaddress.ip_network("fd70:6f72:7472:1::/64")]
+WIRE = [ipaddress.ip_network(f"198.18.{NUMBER}.0/24"), ipaddress.ip_network(f"fd70:6f72:7472:{NUMBER}::/64")]
 PODS = [ipaddress.ip_network("10.244.0.0/16"), ipaddress.ip_network("fd70:6f72:7472:f400::/56")]
-SERVICES = [ipaddress.ip_network("10.96.0.0/16"), ipaddress.ip_network("fd70:6f72:7472:60::/112")]
+SERVICES = [ipaddress.ip_network("10.96.0.0/16"), ipaddress.ip_network("fd70:6f72:7472:6000::/112")]
 DNS_SERVICE = str(SERVICES[0][10])
-HOST_LINK = "portreeve0"
+HOST_LINK = f"portreeve{NUMBER}"
 
 
 def on_wire(number: int) -> list[str]:

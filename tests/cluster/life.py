@@ -1,5 +1,6 @@
 """A cluster's life: the lock that it holds, the mark that its processes carry, and how it is ended without remains."""
 
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -37,10 +38,8 @@ def claim(wait: float = 0) -> int:
     return folder
 
 
-def new_identity() -> str:
-    identity = secrets.token_hex(16)
-    (RUN / "identity").write_text(identity)
-    return identity
+def new_identity() -> None:
+    (RUN / "identity").write_text(secrets.token_hex(16))
 
 
 def identity() -> str | None:
@@ -87,10 +86,8 @@ def end() -> None:
     until = time.monotonic() + 60
     while pids := marked():
         for pid in pids:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         while any(lives(pid) for pid in pids):
             if time.monotonic() > until:
                 raise Refused(f"processes {pids} do not end")
@@ -103,12 +100,15 @@ def sweep() -> None:
     for hierarchy in hierarchies():
         for folder, _, _ in os.walk(hierarchy / CGROUP, topdown=False):
             retry(lambda folder=folder: os.rmdir(folder))
+        if (hierarchy / "cgroup.controllers").exists() and (RUN / "controllers").exists():
+            with contextlib.suppress(OSError):  # somebody else uses them by now
+                (hierarchy / "cgroup.subtree_control").write_text((RUN / "controllers").read_text())
     for path in RUN.iterdir():
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        retry(lambda path=path: shutil.rmtree(path) if path.is_dir() else path.unlink())
 
 
 def retry(action) -> None:
-    """For some seconds: the kernel lets go of a control group a moment after its last process."""
+    """For some seconds: the kernel lets go of a control group, or a folder, a moment after the last process."""
     for _ in range(100):
         try:
             return action()
@@ -127,3 +127,14 @@ def make_control_groups(names: list[str]) -> None:
     for hierarchy in hierarchies():
         for name in names:
             (hierarchy / CGROUP / name).mkdir(parents=True)
+        if (hierarchy / "cgroup.controllers").exists():
+            pass_on_controllers(hierarchy)
+
+
+def pass_on_controllers(root: pathlib.Path) -> None:
+    """In version 2 a group has the controllers that those above it pass on, and a kubelet wants all of them."""
+    there = set((root / "cgroup.controllers").read_text().split())
+    passed = set((root / "cgroup.subtree_control").read_text().split())
+    for folder in (root, root / CGROUP):
+        (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in there))
+    (RUN / "controllers").write_text(" ".join(f"-{name}" for name in there - passed))

@@ -23,7 +23,7 @@ class Module:
     minutes: int
     tags: str = ""
     cgo: bool = False
-    package: str = "tool"
+    packages: tuple[str, ...] = ("tool",)
 
     @property
     def version(self) -> str:
@@ -31,47 +31,54 @@ class Module:
         return re.search(rf"{re.escape(self.requires)} (v\S+)", text).group(1)
 
     @property
+    def folder(self) -> pathlib.Path:
+        """Named by everything that the programs depend on."""
+        sources = sorted(path for path in (HERE / self.name).rglob("*") if path.is_file())
+        parts = [repr(self).encode(), *(source.read_bytes() for source in sources)]
+        return CACHE / f"cluster-{self.name}-{self.version}-{hashlib.sha256(b''.join(parts)).hexdigest()[:12]}"
+
+    @property
     def bin(self) -> pathlib.Path:
-        return self._folder("bin")
+        return self.folder / "bin"
 
-    def _folder(self, kind: str) -> pathlib.Path:
-        parts = [repr(self).encode(), *(file.read_bytes() for file in sorted((HERE / self.name).iterdir()))]
-        return CACHE / f"cluster-{self.name}-{self.version}-{hashlib.sha256(b''.join(parts)).hexdigest()[:12]}" / kind
+    def build(self) -> None:
+        """Once: makes the folder whole or not at all."""
+        if self.bin.exists():
+            return
+        print(f"cluster: building {self.name} {self.version}, once, about {self.minutes} min", flush=True)
+        start = time.monotonic()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        new = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
+        try:
+            self._compile(new)
+            new.chmod(0o755)
+            if not self.bin.exists():  # somebody else may have been quicker
+                new.rename(self.bin)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        print(f"cluster: built in {time.monotonic() - start:.0f} s", flush=True)
 
-    def _go(self, *words: str, into: pathlib.Path) -> None:
+    def _compile(self, into: pathlib.Path) -> None:
         # Kubernetes reports these, and refuses to work with versions that it takes for v0.0.0.
         major, minor, _ = KUBERNETES.version.lstrip("v").split(".")
         stamps = {"gitVersion": KUBERNETES.version, "gitMajor": major, "gitMinor": minor}
-        ldflags = " ".join(["-s -w", *(f"-X k8s.io/component-base/version.{k}={v}" for k, v in stamps.items())])
+        ldflags = " ".join(["-s -w", *(f"-X k8s.io/component-base/version.{key}={value}" for key, value in stamps.items())])
         subprocess.run(
-            ["go", *words[:-1], "-trimpath", "-buildvcs=false", f"-tags={self.tags}", f"-ldflags={ldflags}", "-o", into, words[-1]],
+            ["go", "build", "-trimpath", "-buildvcs=false", f"-tags={self.tags}", f"-ldflags={ldflags}", "-o", f"{into}/", *self.packages],
             cwd=HERE / self.name,
             env={**os.environ, "CGO_ENABLED": str(int(self.cgo)), "GOFLAGS": "-mod=readonly"},
             check=True,
         )
-
-    def build(self) -> None:
-        def make(folder):
-            self._go("build", self.package, into=f"{folder}/")
-            if self is KUBERNETES:
-                (folder / "server").rename(folder / "etcd")
-                compile_pause(folder / "pause")
-
-        once(self._folder("bin"), f"{self.name} {self.version}, about {self.minutes} min", make)
-
-    def build_test(self, package: str, minutes: int) -> pathlib.Path:
-        """A test suite that other programs ship, as a program."""
-        name = package.rsplit("/", 1)[-1]
-        folder = self._folder(name)
-        once(folder, f"{package} {self.version}, about {minutes} min", lambda new: self._go("test", "-c", package, into=new / name))
-        return folder / name
+        if self is KUBERNETES:
+            (into / "server").rename(into / "etcd")
+            compile_pause(into / "pause")
 
 
-KUBERNETES = Module("kubernetes", "k8s.io/kubernetes", minutes=8)
+KUBERNETES = Module("kubernetes", "k8s.io/kubernetes", minutes=8, packages=("tool", "./netpol"))
 CONTAINERD = Module("containerd", "github.com/containerd/containerd/v2", minutes=1, tags="no_btrfs,no_devmapper")
 RUNC = Module("runc", "github.com/opencontainers/runc", minutes=1, tags="seccomp", cgo=True)
 CNI = Module("cni", "github.com/containernetworking/plugins", minutes=1)
-COREDNS = Module("coredns", "github.com/coredns/coredns", minutes=1, package=".")
+COREDNS = Module("coredns", "github.com/coredns/coredns", minutes=1, packages=(".",))
 MODULES = (KUBERNETES, CONTAINERD, RUNC, CNI, COREDNS)
 
 
@@ -83,21 +90,3 @@ def compile_pause(target: pathlib.Path) -> None:
     )
     source = f"{listed.stdout.strip()}/build/pause/linux/pause.c"
     subprocess.run(["gcc", "-Os", "-static", f"-DVERSION={KUBERNETES.version}", "-o", target, source], check=True)
-
-
-def once(folder: pathlib.Path, what: str, make) -> None:
-    """Makes the folder, whole or not at all, unless it is there."""
-    if folder.exists():
-        return
-    print(f"cluster: building {what}, once", flush=True)
-    start = time.monotonic()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = pathlib.Path(tempfile.mkdtemp(prefix=f"{folder.name}.new-", dir=folder.parent))
-    try:
-        make(new)
-        new.chmod(0o755)
-        if not folder.exists():  # somebody else may have been quicker
-            new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    print(f"cluster: built in {time.monotonic() - start:.0f} s", flush=True)

@@ -109,6 +109,8 @@ state = '/run/containerd'
 [plugins.'io.containerd.cri.v1.runtime']
   # Without CAP_SYS_RESOURCE, as in many a virtual machine, nobody may lower it.
   restrict_oom_score_adj = true
+  # Its profile would stay in the kernel.
+  disable_apparmor = true
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
   runtime_type = 'io.containerd.runc.v2'
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
