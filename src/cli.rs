@@ -18,6 +18,7 @@ mod probe;
 mod render;
 #[cfg(target_os = "linux")]
 mod signals;
+mod status;
 mod verify;
 
 use std::io::Write;
@@ -84,6 +85,8 @@ enum Command {
     Verify(verify::Args),
     /// Go through the guide phase by phase: what is done, what is wrong, what is unknown, what only a person can try
     Doctor(doctor::Args),
+    /// Say what is wrong right now, worst first: the cluster's policies joined with what the agents saw
+    Status(status::Args),
     /// Make one real conversation per connection from where this runs, and say why one fails
     #[cfg(target_os = "linux")]
     Probe(probe::Args),
@@ -126,6 +129,7 @@ pub fn run() -> ExitCode {
         Command::Diff(args) => diff::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Status(args) => status::run(&args),
         #[cfg(target_os = "linux")]
         Command::Probe(args) => probe::run(&args),
         #[cfg(target_os = "linux")]

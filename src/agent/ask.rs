@@ -92,7 +92,10 @@ where
 fn refused(error: &kube::Error, pod: &ObjectName) -> String {
     match error {
         kube::Error::Api(status) if status.code == 403 => {
-            format!("cannot create pods/portforward in namespace {}: grant it, or ask somebody who has it", pod.namespace)
+            format!(
+                "cannot create pods/portforward in namespace {}: grant it, or ask somebody who has it",
+                pod.namespace
+            )
         }
         kube::Error::Api(status) => status.message.clone(),
         error => error.to_string(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::assignment::Vantage;
 use super::report::{Edge, Report, Seen};
@@ -57,6 +58,17 @@ pub fn observe(edge: &str, vantage: Vantage, witnesses: &[Witness]) -> Observati
         }
     }
     observation
+}
+
+/// How long an edge has had this reason somewhere, by the agent that has seen it for longest.
+pub fn since(edge: &str, vantage: Vantage, reason: Reason, witnesses: &[Witness]) -> Option<Duration> {
+    let reports = witnesses
+        .iter()
+        .filter(|witness| witness.vantage == vantage)
+        .filter_map(|witness| witness.report.as_ref().ok());
+    let rows = reports.flat_map(|report| &report.edges).filter(|row| row.name == edge);
+    let spans = rows.flat_map(newest).filter(|seen| seen.reason == reason.as_str());
+    spans.filter_map(|seen| Duration::try_from_secs_f64(seen.since_seconds).ok()).max()
 }
 
 /// Something answered that agent lately, whatever it said.

@@ -144,7 +144,7 @@ impl Node {
                 }
                 Value::Seq(items) => {
                     let index = items.partition_point(before).saturating_sub(1);
-                    path.push_str(&format!("[{index}]"));
+                    path.extend(["[", &index.to_string(), "]"]);
                     items.get(index)
                 }
                 _ => None,

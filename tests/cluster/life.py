@@ -38,10 +38,8 @@ def claim(wait: float = 0) -> int:
     return folder
 
 
-def new_identity() -> str:
-    identity = secrets.token_hex(16)
-    (RUN / "identity").write_text(identity)
-    return identity
+def new_identity() -> None:
+    (RUN / "identity").write_text(secrets.token_hex(16))
 
 
 def identity() -> str | None:
@@ -88,10 +86,8 @@ def end() -> None:
     until = time.monotonic() + 60
     while pids := marked():
         for pid in pids:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         while any(lives(pid) for pid in pids):
             if time.monotonic() > until:
                 raise Refused(f"processes {pids} do not end")

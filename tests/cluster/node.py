@@ -3,6 +3,7 @@
     node.py NUMBER      in new mount, process, network and host name namespaces
 """
 
+import contextlib
 import os
 import pathlib
 import socket
@@ -72,10 +73,8 @@ def wait(what: str, ready) -> None:
 def main(number: str) -> None:
     node = CLUSTER[int(number) - 1]
     for descriptor in range(3, 64):  # the cluster's lock is for this process, not for what it starts
-        try:
+        with contextlib.suppress(OSError):
             os.set_inheritable(descriptor, False)
-        except OSError:
-            pass
     own_mounts(node)
     socket.sethostname(node.name)
     sys.stdin.read()  # ends when the network is there

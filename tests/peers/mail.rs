@@ -115,7 +115,7 @@ fn postfix_is_proven_and_left_in_order() {
     let got = block_on(plain.probe(&waiting, Duration::from_millis(500)));
     assert_eq!(got.reason, Reason::FirstByteTimeout, "both ends wait for the other: {}", got.detail);
     check(&plain, start_tls, smtp(SmtpMode::Tls), Reason::ProtoMismatch, "not TLS");
-    let got = check(&plain, start_tls, smtp(SmtpMode::StartTls), Reason::TlsUntrusted, "issuer");
+    let got = check(&plain, start_tls, smtp(SmtpMode::StartTls), Reason::TlsUntrusted, "self-signed");
     assert_eq!(got.tls_not_after(), Some(certificate::END));
     check(&trusting, without_tls, smtp(SmtpMode::StartTls), Reason::TlsHandshake, "offers no STARTTLS");
     for mode in [SmtpMode::Plain, SmtpMode::StartTls] {

@@ -4,7 +4,8 @@
 pub(crate) mod states;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -152,12 +153,16 @@ fn postgres_is_proven_and_hears_nothing_of_it() {
         assert_eq!(got.tls_not_after(), Some(certificate::END), "{mode:?}");
     }
     check(&prober, address, exchange(SslMode::Disable), Reason::Ok, "offers TLS");
-    // The one that has to complain: it also proves that complaints would be seen.
-    let got = check(&prober, address, exchange(SslMode::VerifyFull), Reason::TlsUntrusted, "issuer");
+    let got = check(&prober, address, exchange(SslMode::VerifyFull), Reason::TlsUntrusted, "self-signed");
     assert_eq!(got.tls_not_after(), Some(certificate::END));
+    // Proves that complaints would be seen.
+    let mut rude = TcpStream::connect(address).unwrap();
+    rude.write_all(&[0; 8]).unwrap();
+    // Its end is the server's answer.
+    let _ = rude.read(&mut [0]);
     server.stop(address);
     let complaints = complaints(&log);
-    assert!(matches!(&complaints[..], [one] if one.contains("unknown ca")), "{complaints:#?}");
+    assert!(matches!(&complaints[..], [one] if one.contains("invalid length of startup packet")), "{complaints:#?}");
 }
 
 fn with_tls(files: &certificate::Certificate) -> [String; 3] {
