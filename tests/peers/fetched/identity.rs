@@ -43,7 +43,7 @@ fn the_identity_provider_is_proven_through_traefik() {
     // One byte more is another issuer.
     let said = r#"calls itself "https://authelia.example", configured is "https://authelia.example/""#;
     check(&prober, address, oidc("https://authelia.example/"), Reason::HttpBody, said);
-    check(&Prober::new(&[]).unwrap(), address, oidc(ISSUER), Reason::TlsUntrusted, "issuer");
+    check(&Prober::new(&[]).unwrap(), address, oidc(ISSUER), Reason::TlsUntrusted, "extra roots");
     provider.stop(backend);
     check(&prober, address, oidc(ISSUER), Reason::HttpStatus, "502");
     proxy.stop(address);
