@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use crate::matrix::{self, Exchange, PeerKind, ResolvedEdge};
-use crate::world::World;
+use crate::world::{ObjectName, World};
 
 /// One thing to dial for an edge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,9 @@ pub fn dials(resolved: &ResolvedEdge, world: Option<&World>, nameservers: &[Sock
         let with_ports = |ip: IpAddr| peer.ports.iter().map(move |port| SocketAddr::new(ip, *port));
         match (&peer.kind, world) {
             (PeerKind::Pods { pods, .. }, Some(world)) => {
+                let families = peer.service.as_ref().map_or(Families::ANY, |(service, _)| Families::of(service, world));
                 let addresses = pods.iter().flat_map(|pod| world.pod(*pod).addresses.iter().copied());
+                let addresses = addresses.filter(|address| families.contain(*address));
                 found.extend(addresses.flat_map(with_ports).map(address));
             }
             (PeerKind::Blocks { nets, .. }, _) => {
@@ -71,11 +73,40 @@ pub fn dials(resolved: &ResolvedEdge, world: Option<&World>, nameservers: &[Sock
     found
 }
 
+/// The address families in which a Service can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Families {
+    v4: bool,
+    v6: bool,
+}
+
+impl Families {
+    const ANY: Self = Self { v4: true, v6: true };
+
+    /// Pods of a dual-stack cluster have addresses of both, a Service only endpoints of its own (`spec.ipFamilies`): the others are nobody's way to it.
+    fn of(service: &ObjectName, world: &World) -> Self {
+        let slices = world.endpoint_slices.iter().filter(|slice| slice.service == *service);
+        let endpoints: Vec<IpAddr> =
+            slices.flat_map(|slice| &slice.endpoints).flat_map(|endpoint| endpoint.addresses.iter().copied()).collect();
+        let virtual_ones = world.services.get(service).map_or(&[][..], |service| &service.cluster_ips);
+        let known = if endpoints.is_empty() { virtual_ones } else { &endpoints };
+        if known.is_empty() {
+            return Self::ANY;
+        }
+        Self { v4: known.iter().any(IpAddr::is_ipv4), v6: known.iter().any(IpAddr::is_ipv6) }
+    }
+
+    fn contain(self, address: IpAddr) -> bool {
+        if address.is_ipv4() { self.v4 } else { self.v6 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::matrix::{Edge, Expect, Party, Peer, Port, Target};
-    use crate::world::{ObjectName, PortRef, Protocol};
+    use crate::source::{Place, Position};
+    use crate::world::{Endpoint, EndpointSlice, PortRef, Protocol, Service, ServiceKind};
 
     fn edge(party: Party, port: Port, exchange: Exchange, nets: &[&str]) -> ResolvedEdge {
         let peer = |net: &&str| Peer {
@@ -112,6 +143,39 @@ mod tests {
             })
             .collect();
         assert_eq!(got, expect);
+    }
+
+    #[test]
+    fn a_service_is_dialled_in_its_own_families() {
+        let name = ObjectName::new("ns", "db");
+        let check = |endpoints: &[&str], cluster_ips: &[&str], v4, v6| {
+            let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+            let place = Place::new(&"a.yaml".into(), Position { line: 1, column: 1 });
+            let endpoint = |address| Endpoint { addresses: vec![address], ready: true, pod: None };
+            let slice = EndpointSlice {
+                service: name.clone(),
+                ports: Vec::new(),
+                endpoints: parse(endpoints).into_iter().map(endpoint).collect(),
+                place: place.clone(),
+            };
+            let service = Service {
+                name: name.clone(),
+                kind: ServiceKind::Virtual,
+                selector: None,
+                ports: Vec::new(),
+                cluster_ips: parse(cluster_ips),
+                load_balancer: Vec::new(),
+                place,
+            };
+            let services = [(name.clone(), service)].into();
+            let world = World { services, endpoint_slices: vec![slice], ..World::default() };
+            assert_eq!(Families::of(&name, &world), Families { v4, v6 }, "{endpoints:?} {cluster_ips:?}");
+        };
+        check(&["10.244.0.4"], &["10.96.0.1"], true, false);
+        check(&["fd00::4"], &[], false, true);
+        check(&["10.244.0.4", "fd00::4"], &["10.96.0.1"], true, true);
+        check(&[], &["10.96.0.1"], true, false);
+        check(&[], &[], true, true);
     }
 
     #[test]

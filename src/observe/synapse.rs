@@ -71,7 +71,7 @@ async fn delegates(run: &mut Run<'_>, whoami: &Get<'_>) -> Result<(), Failure> {
     let get = Get { path: "/_matrix/client/v1/auth_metadata", bearer: None, body_for: &[], ..whoami.clone() };
     if http::fetch(run, &get).await?.status == 404 {
         let detail = "Synapse refused the made-up token by itself: it has not been told of MAS";
-        return Err(Failure::new(Reason::HttpStatus, detail));
+        return Err(Failure::new(Reason::HttpBody, detail));
     }
     Ok(())
 }
@@ -107,7 +107,11 @@ fn read_whoami(get: &Get<'_>, answer: &Answer) -> Result<String, Failure> {
             Reason::HttpStatus,
             "Synapse answers but cannot ask MAS: HTTP status 503 to a made-up token; it cannot reach MAS, or MAS refuses its secret",
         )),
-        status => Err(http::status(get, status)),
+        // No word of Synapse about MAS, so not the status that is one.
+        status => {
+            let detail = format!("GET {} gave HTTP status {status}: neither of Synapse's two answers", get.path);
+            Err(Failure::new(Reason::HttpBody, detail))
+        }
     }
 }
 
@@ -214,7 +218,9 @@ mod tests {
         assert_eq!(reason(401, "{}"), Err(Reason::HttpBody));
         assert_eq!(reason(401, "<html>login</html>"), Err(Reason::HttpBody));
         assert_eq!(reason(503, ""), Err(Reason::HttpStatus));
-        assert_eq!(reason(200, "{}"), Err(Reason::HttpStatus));
+        for status in [200, 404, 429, 500, 502] {
+            assert_eq!(reason(status, "{}"), Err(Reason::HttpBody));
+        }
     }
 
     #[test]

@@ -116,6 +116,6 @@ fn a_synapse_that_knows_no_mas_is_told() {
     assert_eq!(get(address, "/_synapse/mas/is_localpart_available", SECRET).0, 404);
     check(&prober, address, client_api(address), Reason::Ok, "its interface for MAS is not there");
     // It knows all tokens itself, so its 401 proves nothing about MAS.
-    check(&prober, address, Exchange::Whoami, Reason::HttpStatus, "has not been told of MAS");
+    check(&prober, address, Exchange::Whoami, Reason::HttpBody, "has not been told of MAS");
     server.stop(address);
 }
