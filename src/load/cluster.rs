@@ -24,6 +24,7 @@ use self::kinds::Kind;
 use self::plan::Resource;
 use self::progress::Progress;
 use super::{Builder, Loaded, Need};
+use crate::source::de::closest;
 use crate::source::{Document, Key, Node, Place, Position, Value};
 use crate::world::{NotCovered, Object, Scope, objects};
 
@@ -48,6 +49,7 @@ pub fn read(
             builder,
             each,
             loaded: Loaded::default(),
+            namespaces: BTreeSet::new(),
             judged: false,
             hidden: None,
         };
@@ -62,6 +64,8 @@ struct Reading<'r> {
     builder: &'r mut Builder,
     each: &'r mut dyn FnMut(&Object),
     loaded: Loaded,
+    /// Those that were seen.
+    namespaces: BTreeSet<String>,
     /// Pods or policies were listed somewhere: there is something to judge by.
     judged: bool,
     /// The first gap: what the user is told when nothing is left.
@@ -72,7 +76,7 @@ impl Reading<'_> {
     async fn run(mut self, needs: &[Need]) -> Result<(), ClusterError> {
         let plan = plan::plan(self.api, needs).await?;
         for resource in &plan.served {
-            for namespace in self.namespaces(resource.kind) {
+            for namespace in self.places(resource.kind) {
                 self.list(resource, namespace.as_deref()).await?;
             }
         }
@@ -99,7 +103,7 @@ impl Reading<'_> {
     }
 
     /// Where a kind is listed; `None` is everywhere at once.
-    fn namespaces(&self, kind: &Kind) -> Vec<Option<String>> {
+    fn places(&self, kind: &Kind) -> Vec<Option<String>> {
         match self.access.namespaces.as_slice() {
             [_, ..] if kind.namespaced => self.access.namespaces.iter().cloned().map(Some).collect(),
             _ => vec![None],
@@ -109,56 +113,67 @@ impl Reading<'_> {
     async fn list(&mut self, resource: &Resource, namespace: Option<&str>) -> Result<(), ClusterError> {
         let kind = resource.kind;
         self.api.progress.begin(place_of(kind, namespace));
-        let Self { api, builder, each, loaded, .. } = self;
-        let answer = api
-            .list(&resource.path(namespace), kind.page(), &mut |item| {
-                for object in live(item, resource, loaded) {
-                    loaded.objects += 1;
-                    builder.add(&object);
-                    each(&object);
-                }
-            })
-            .await?;
+        let api = self.api;
+        let answer = api.list(&resource.path(namespace), kind.page(), &mut |item| self.take(item, resource)).await?;
+        let named = kind.kind == "Namespace" && !self.access.namespaces.is_empty();
         match answer {
+            Answer::Given(()) if named => self.check_namespaces()?,
             Answer::Given(()) => self.judged |= matches!(kind.kind, "Pod" | "NetworkPolicy"),
             Answer::NotThere => {}
-            Answer::Refused(_) if kind.kind == "Namespace" && !self.access.namespaces.is_empty() => {
-                self.each_namespace(resource).await?;
-            }
+            Answer::Refused(user) if named => self.each_namespace(resource, user).await?,
             Answer::Refused(user) => self.refused(kind, namespace, user),
             Answer::Failed(why) => {
-                self.gap(
-                    kind,
-                    namespace,
-                    format!("cannot be listed: {why}"),
-                    "ask again, or see the API server's log".to_owned(),
-                );
+                let fix = "ask again, or see the API server's log".to_owned();
+                self.gap(kind, namespace, format!("cannot be listed: {why}"), fix);
             }
         }
         Ok(())
     }
 
+    /// An item of a list, or an object, as the object that a file would hold.
+    fn take(&mut self, item: Node, resource: &Resource) {
+        for object in live(item, resource, &mut self.loaded) {
+            self.loaded.objects += 1;
+            if object.kind == "Namespace" {
+                self.namespaces.insert(object.name.clone());
+            }
+            self.builder.add(&object);
+            (self.each)(&object);
+        }
+    }
+
     /// A Role in a namespace can grant `get` on that very Namespace, and `list` on none.
-    async fn each_namespace(&mut self, resource: &Resource) -> Result<(), ClusterError> {
-        let mut refused = None;
-        for namespace in self.access.namespaces.clone() {
-            let path = format!("{}/{namespace}", resource.path(None));
-            match self.api.object(&path).await? {
-                Answer::Given(node) => {
-                    for object in live(node, resource, &mut self.loaded) {
-                        self.loaded.objects += 1;
-                        self.builder.add(&object);
-                        (self.each)(&object);
-                    }
-                }
-                Answer::Refused(user) => refused = Some(user),
-                Answer::NotThere | Answer::Failed(_) => {}
+    async fn each_namespace(&mut self, resource: &Resource, user: Option<String>) -> Result<(), ClusterError> {
+        for namespace in &self.access.namespaces {
+            match self.api.object(&format!("{}/{namespace}", resource.path(None))).await? {
+                Answer::Given(node) => self.take(node, resource),
+                Answer::NotThere => return Err(self.no_namespace(namespace)),
+                Answer::Refused(_) | Answer::Failed(_) => {}
             }
         }
-        if let Some(user) = refused {
-            self.refused(resource.kind, None, user);
-        }
+        let scope = Scope::Outside(self.namespaces.clone());
+        let user = user.unwrap_or_else(|| "this user".to_owned());
+        let gap = NotCovered {
+            object: if self.namespaces.is_empty() { "namespaces".to_owned() } else { format!("namespaces {scope}") },
+            why: format!("cannot be listed: {user} may not"),
+            fix: format!("grant `list` on namespaces to {user}"),
+            place: Place::whole(Place::CLUSTER),
+            hides: Some((vec![resource.kind.kind.to_owned()], scope)),
+        };
+        self.builder.unseen(gap, &[], false);
         Ok(())
+    }
+
+    /// Of a namespace that is not there every list is empty, which would look like a cluster without anything wrong.
+    fn check_namespaces(&self) -> Result<(), ClusterError> {
+        let absent = self.access.namespaces.iter().find(|name| !self.namespaces.contains(*name));
+        absent.map_or(Ok(()), |name| Err(self.no_namespace(name)))
+    }
+
+    fn no_namespace(&self, name: &str) -> ClusterError {
+        let known: Vec<&str> = self.namespaces.iter().map(String::as_str).collect();
+        let hint = closest(name, &known).map_or_else(String::new, |near| format!(": did you mean `{near}`?"));
+        ClusterError::NoNamespace { server: self.api.server.clone(), name: name.to_owned(), hint }
     }
 
     fn refused(&mut self, kind: &Kind, namespace: Option<&str>, user: Option<String>) {
@@ -169,7 +184,8 @@ impl Reading<'_> {
         self.gap(kind, namespace, format!("cannot be listed: {user} may not"), fix);
     }
 
-    /// Takes note of what may exist and is not shown. Who asked for some namespaces only is not told of the rest as of a fault.
+    /// Takes note of what may exist and is not shown. It is no fault where no connection depends on it, nor to whoever asked for some
+    /// namespaces only.
     fn gap(&mut self, kind: &Kind, namespace: Option<&str>, why: String, fix: String) {
         let scope = namespace.map_or(Scope::Cluster, |namespace| Scope::Namespace(namespace.to_owned()));
         let gap = NotCovered {
@@ -180,7 +196,7 @@ impl Reading<'_> {
             hides: Some((vec![kind.kind.to_owned()], scope)),
         };
         self.hidden.get_or_insert_with(|| gap.clone());
-        let told = namespace.is_some() || self.access.namespaces.is_empty();
+        let told = kind.need.is_none() && (namespace.is_some() || self.access.namespaces.is_empty());
         self.builder.unseen(gap, &[(kind.group, kind.kind)], told);
     }
 

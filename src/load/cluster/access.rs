@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
-use super::error::{ClusterError, describe};
+use super::error::{ClusterError, describe_request};
 use crate::source::de::closest;
 
 /// Which cluster is read, as whom, and how much of it.
@@ -29,8 +29,9 @@ pub(super) async fn client(access: &Access) -> Result<(Client, String), ClusterE
         url.host().unwrap_or_default(),
         url.port().map_or_else(String::new, |port| format!(":{port}"))
     );
-    let client = Client::try_from(config)
-        .map_err(|error| ClusterError::Kubeconfig(format!("cannot log in to {server}: {}", describe(&error))))?;
+    let client = Client::try_from(config).map_err(|error| {
+        ClusterError::Kubeconfig(format!("cannot log in to {server}: {}", describe_request(&error)))
+    })?;
     Ok((client, server))
 }
 
