@@ -253,6 +253,7 @@ fn diff_takes_the_cluster_as_a_side() {
     let found = diff(1, &[file.to_str().unwrap(), "cluster"]);
     assert_eq!(found["opens"], 7, "{found:#}");
     assert_eq!(found["policies"][0]["name"], "matrix/portreeve-mas", "{found:#}");
+    assert!(found["notes"][0].as_str().unwrap().starts_with("A has policies only"), "{found:#}");
     assert_eq!(diff(1, &["cluster", file.to_str().unwrap()])["closes"], 7);
     // On top of the cluster nothing is missing.
     assert_eq!(diff(0, &["cluster", file.to_str().unwrap(), "--cluster"])["differs"], false);
@@ -303,9 +304,13 @@ fn what_may_not_be_seen_is_named_and_unknown() {
     });
     let report = api.json(1, &["audit", "--matrix", MATRIX]);
     let hidden = hidden(&report);
-    assert_eq!(hidden, [format!("pods: cannot be listed: {USER} may not")], "{report:#}");
-    let fix = report["findings"].as_array().unwrap().iter().find(|finding| finding["name"] == "NotCovered").unwrap();
-    assert!(fix["fix"].as_str().unwrap().starts_with(&format!("grant `list` on pods to {USER}")), "{fix:#}");
+    assert_eq!(hidden, [format!("pods cannot be listed: {USER} may not")], "{report:#}");
+    let gap = report["findings"].as_array().unwrap().iter().find(|finding| finding["name"] == "NotCovered").unwrap();
+    assert_eq!(
+        (gap["object"].as_str(), gap["message"].as_str()),
+        (Some("pods"), Some(&*format!("cannot be listed: {USER} may not")))
+    );
+    assert!(gap["fix"].as_str().unwrap().starts_with(&format!("grant `list` on them to {USER}")), "{gap:#}");
 
     let policies = |request: &Request, _| (request.list()?.1 == "networkpolicies").then_some(Fault::Forbidden);
     let api = Api::with(objects(&WHOLE), 500, policies);
@@ -333,7 +338,7 @@ fn configs_may_be_left_out() {
         ["configmaps", "trafficmatrices"].contains(&request.list()?.1.as_str()).then_some(Fault::Forbidden)
     });
     let report = api.json(0, &["audit", "--matrix", MATRIX]);
-    assert_eq!(hidden(&report), [format!("configmaps: cannot be listed: {USER} may not")], "{report:#}");
+    assert_eq!(hidden(&report), [format!("configmaps cannot be listed: {USER} may not")], "{report:#}");
     assert!(report["findings"].as_array().unwrap().is_empty(), "{report:#}");
 }
 
@@ -367,7 +372,7 @@ fn one_namespace_is_enough() {
         report["findings"].as_array().unwrap().iter().find(|finding| finding["edge"] == "mas-to-postgres").unwrap();
     let message = postgres["message"].as_str().unwrap();
     assert!(
-        message.contains("postgres/matrix-db-rw") && message.contains("outside of matrix: was not asked for"),
+        message.contains("postgres/matrix-db-rw") && message.contains("outside of matrix was not asked for"),
         "{message}"
     );
     assert!(postgres["fix"].as_str().unwrap().contains("--namespace"), "{postgres:#}");
@@ -376,15 +381,23 @@ fn one_namespace_is_enough() {
         let found = report["findings"].as_array().unwrap().iter().find(|finding| finding["name"] == code);
         assert!(found.is_none(), "{found:#?}");
     }
-    assert!(hidden(&report).iter().any(|line| line.starts_with("nodes: cannot be listed")), "{report:#}");
+    assert!(
+        hidden(&report).iter().any(|line| line.starts_with("nodes, ingressclasses cannot be listed")),
+        "{report:#}"
+    );
     let asked = api.log();
     assert!(asked.iter().any(|request| request.path == "/apis/networking.k8s.io/v1/namespaces/matrix/networkpolicies"));
 
     // Another namespace that may not be read is a finding.
     let report = api.json(1, &["audit", "--matrix", MATRIX, "--namespace", "matrix", "--namespace", "postgres"]);
+    let of_postgres = hidden(&report).into_iter().find(|line| line.contains("in namespace postgres")).unwrap();
     assert!(
-        hidden(&report).contains(&format!("pods in namespace postgres: cannot be listed: {USER} may not")),
-        "{report:#}"
+        of_postgres.starts_with("pods, deployments, ") && of_postgres.ends_with(&format!("{USER} may not")),
+        "{of_postgres}"
+    );
+    assert!(
+        of_postgres.contains("networkpolicies, configmaps in namespace postgres cannot be listed"),
+        "{of_postgres}"
     );
 
     let err = api.run(2, &["audit", "--matrix", MATRIX, "--namespace", "matrxi"]).err;
@@ -418,7 +431,7 @@ fn policies_of_other_kinds_are_asked_for_where_they_are_served() {
         request.path.starts_with("/apis/cilium.io").then_some(Fault::Status(500, "InternalError"))
     });
     let report = api.json(1, &["audit", "--matrix", MATRIX]);
-    let expect = "ciliumnetworkpolicies.cilium.io: cannot be listed: the API server answers 500 InternalError";
+    let expect = "ciliumnetworkpolicies.cilium.io, ciliumclusterwidenetworkpolicies.cilium.io cannot be listed: the API server answers 500 InternalError";
     assert!(hidden(&report).contains(&expect.to_owned()), "{report:#}");
 }
 

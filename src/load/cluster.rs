@@ -26,7 +26,7 @@ use self::progress::Progress;
 use super::{Builder, Loaded, Need};
 use crate::source::de::closest;
 use crate::source::{Document, Key, Node, Place, Position, Value};
-use crate::world::{NotCovered, Object, Scope, objects};
+use crate::world::{NotCovered, Object, Scope, Uncovered, objects};
 
 /// Lists everything that a command needs. Blocks; not to be called from async code.
 ///
@@ -68,7 +68,7 @@ struct Reading<'r> {
     namespaces: BTreeSet<String>,
     /// Pods or policies were listed somewhere: there is something to judge by.
     judged: bool,
-    /// The first gap: what the user is told when nothing is left.
+    /// The first gap among the pods: what the user is told when nothing is left.
     hidden: Option<NotCovered>,
 }
 
@@ -81,17 +81,15 @@ impl Reading<'_> {
             }
         }
         for (kind, why) in &plan.unclear {
-            self.gap(
-                kind,
-                None,
-                format!("cannot be listed: {why}"),
-                "mend the API that serves them (`kubectl get apiservices`)".to_owned(),
-            );
+            let fix = "mend the API that serves them (`kubectl get apiservices`)".to_owned();
+            self.gap(kind, None, (format!("cannot be listed: {why}"), fix));
         }
-        if !self.judged
-            && let Some(gap) = self.hidden
-        {
-            let (why, fix) = (gap.sentence(), gap.fix);
+        if !self.judged {
+            let no_pods =
+                || ("it has neither pods nor networkpolicies".to_owned(), "is it a Kubernetes cluster?".to_owned());
+            let (why, fix) = self.hidden.as_ref().map_or_else(no_pods, |gap| {
+                (gap.sentence(), format!("{}; or read a part of it with --namespace NAME", gap.fix))
+            });
             return Err(ClusterError::Nothing { server: self.api.server.clone(), why, fix });
         }
         self.outside(&plan.served);
@@ -112,7 +110,7 @@ impl Reading<'_> {
 
     async fn list(&mut self, resource: &Resource, namespace: Option<&str>) -> Result<(), ClusterError> {
         let kind = resource.kind;
-        self.api.progress.begin(place_of(kind, namespace));
+        self.api.progress.begin(words(kind, namespace));
         let api = self.api;
         let answer = api.list(&resource.path(namespace), kind.page(), &mut |item| self.take(item, resource)).await?;
         let named = kind.kind == "Namespace" && !self.access.namespaces.is_empty();
@@ -121,10 +119,10 @@ impl Reading<'_> {
             Answer::Given(()) => self.judged |= matches!(kind.kind, "Pod" | "NetworkPolicy"),
             Answer::NotThere => {}
             Answer::Refused(user) if named => self.each_namespace(resource, user).await?,
-            Answer::Refused(user) => self.refused(kind, namespace, user),
+            Answer::Refused(user) => self.gap(kind, namespace, refusal(user)),
             Answer::Failed(why) => {
                 let fix = "ask again, or see the API server's log".to_owned();
-                self.gap(kind, namespace, format!("cannot be listed: {why}"), fix);
+                self.gap(kind, namespace, (format!("cannot be listed: {why}"), fix));
             }
         }
         Ok(())
@@ -151,16 +149,12 @@ impl Reading<'_> {
                 Answer::Refused(_) | Answer::Failed(_) => {}
             }
         }
-        let scope = Scope::Outside(self.namespaces.clone());
-        let user = user.unwrap_or_else(|| "this user".to_owned());
-        let gap = NotCovered {
-            object: if self.namespaces.is_empty() { "namespaces".to_owned() } else { format!("namespaces {scope}") },
-            why: format!("cannot be listed: {user} may not"),
-            fix: format!("grant `list` on namespaces to {user}"),
-            place: Place::whole(Place::CLUSTER),
-            hides: Some((vec![resource.kind.kind.to_owned()], scope)),
+        let scope = match self.namespaces.is_empty() {
+            true => Scope::Cluster,
+            false => Scope::Outside(self.namespaces.clone()),
         };
-        self.builder.unseen(gap, &[], false);
+        let (why, fix) = refusal(user);
+        self.builder.unseen(gap(resource.kind, scope, why, fix), &[], false);
         Ok(())
     }
 
@@ -176,67 +170,67 @@ impl Reading<'_> {
         ClusterError::NoNamespace { server: self.api.server.clone(), name: name.to_owned(), hint }
     }
 
-    fn refused(&mut self, kind: &Kind, namespace: Option<&str>, user: Option<String>) {
-        let user = user.unwrap_or_else(|| "this user".to_owned());
-        let what = place_of(kind, namespace);
-        let elsewhere = if self.access.namespaces.is_empty() { ", or read less with --namespace NAME" } else { "" };
-        let fix = format!("grant `list` on {what} to {user} (docs/commands.md has the roles){elsewhere}");
-        self.gap(kind, namespace, format!("cannot be listed: {user} may not"), fix);
-    }
-
     /// Takes note of what may exist and is not shown. It is no fault where no connection depends on it, nor to whoever asked for some
     /// namespaces only.
-    fn gap(&mut self, kind: &Kind, namespace: Option<&str>, why: String, fix: String) {
+    fn gap(&mut self, kind: &Kind, namespace: Option<&str>, (why, fix): (String, String)) {
         let scope = namespace.map_or(Scope::Cluster, |namespace| Scope::Namespace(namespace.to_owned()));
-        let gap = NotCovered {
-            object: place_of(kind, namespace),
-            why,
-            fix,
-            place: Place::whole(Place::CLUSTER),
-            hides: Some((vec![kind.kind.to_owned()], scope)),
-        };
-        self.hidden.get_or_insert_with(|| gap.clone());
+        let gap = gap(kind, scope, why, fix);
+        if kind.kind == "Pod" {
+            self.hidden.get_or_insert_with(|| gap.clone());
+        }
         let told = kind.need.is_none() && (namespace.is_some() || self.access.namespaces.is_empty());
         self.builder.unseen(gap, &[(kind.group, kind.kind)], told);
     }
 
     /// Secrets are for whoever owns them; what is in them the doctor takes from files only.
     fn no_secrets(&mut self) {
-        let gap = NotCovered {
-            object: "secrets".to_owned(),
-            why: "are never read from a cluster".to_owned(),
-            fix: "give a dump that holds them with --manifests: nothing of it is printed".to_owned(),
-            place: Place::whole(Place::CLUSTER),
-            hides: Some((vec!["Secret".to_owned()], Scope::Cluster)),
+        let fix = "give a dump that holds them with --manifests: nothing of it is printed".to_owned();
+        let subject = Uncovered::Kinds {
+            kinds: vec!["Secret".to_owned()],
+            words: vec!["secrets".to_owned()],
+            scope: Scope::Cluster,
         };
-        self.builder.unseen(gap, &[], false);
+        let why = "are never read from a cluster".to_owned();
+        self.builder.unseen(NotCovered { subject, why, fix, place: Place::whole(Place::CLUSTER) }, &[], false);
     }
 
     /// What was not asked for.
     fn outside(&mut self, served: &[Resource]) {
-        let names: BTreeSet<String> = self.access.namespaces.iter().cloned().collect();
-        if names.is_empty() {
+        if self.access.namespaces.is_empty() {
             return;
         }
         let namespaced = served.iter().map(|resource| resource.kind).filter(|kind| kind.namespaced);
         let kinds: Vec<(&str, &str)> = namespaced.map(|kind| (kind.group, kind.kind)).collect();
-        let scope = Scope::Outside(names);
-        let gap = NotCovered {
-            object: format!("everything {scope}"),
-            why: "was not asked for (--namespace)".to_owned(),
-            fix: "add `--namespace NAME` for the peer's namespace, or leave it out to read the whole cluster"
-                .to_owned(),
-            place: Place::whole(Place::CLUSTER),
-            hides: Some((kinds.iter().map(|(_, kind)| (*kind).to_owned()).collect(), scope)),
+        let subject = Uncovered::Kinds {
+            kinds: kinds.iter().map(|(_, kind)| (*kind).to_owned()).collect(),
+            words: vec!["everything".to_owned()],
+            scope: Scope::Outside(self.access.namespaces.iter().cloned().collect()),
         };
-        self.builder.unseen(gap, &kinds, false);
+        let why = "was not asked for (--namespace)".to_owned();
+        let fix =
+            "add `--namespace NAME` for the peer's namespace, or leave it out to read the whole cluster".to_owned();
+        self.builder.unseen(NotCovered { subject, why, fix, place: Place::whole(Place::CLUSTER) }, &kinds, false);
     }
 }
 
 /// `pods in namespace postgres`.
-fn place_of(kind: &Kind, namespace: Option<&str>) -> String {
+fn words(kind: &Kind, namespace: Option<&str>) -> String {
     let resource = kind.resource();
     namespace.map_or_else(|| resource.clone(), |namespace| format!("{resource} in namespace {namespace}"))
+}
+
+fn gap(kind: &Kind, scope: Scope, why: String, fix: String) -> NotCovered {
+    let subject = Uncovered::Kinds { kinds: vec![kind.kind.to_owned()], words: vec![kind.resource()], scope };
+    NotCovered { subject, why, fix, place: Place::whole(Place::CLUSTER) }
+}
+
+/// Why a list is not given, and what to do about it.
+fn refusal(user: Option<String>) -> (String, String) {
+    let user = user.unwrap_or_else(|| "this user".to_owned());
+    (
+        format!("cannot be listed: {user} may not"),
+        format!("grant `list` on them to {user}: deploy/reader-cluster.yaml has the role"),
+    )
 }
 
 /// An item of a list as the object that a file would hold: items do not say what they are.

@@ -49,7 +49,7 @@ pub enum ClusterError {
         hint: String,
     },
     /// Neither pods nor policies may be listed.
-    #[error("nothing of the cluster {server} can be judged: {why}. {fix}")]
+    #[error("nothing of the cluster {server} can be judged: {why}; {fix}")]
     Nothing {
         /// Its address.
         server: String,
