@@ -13,6 +13,7 @@ mod error;
 mod kinds;
 mod plan;
 mod progress;
+mod proxy;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
