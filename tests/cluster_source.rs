@@ -249,7 +249,8 @@ fn diff_takes_the_cluster_as_a_side() {
     let mut without = objects(&[CLUSTER]);
     without.retain(|object| object["kind"] == "NetworkPolicy");
     let file = folder.path().join("without.yaml");
-    std::fs::write(&file, without.iter().map(|object| format!("---\n{object}\n")).collect::<String>()).unwrap();
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": without});
+    std::fs::write(&file, list.to_string()).unwrap();
     let found = diff(1, &[file.to_str().unwrap(), "cluster"]);
     assert_eq!(found["opens"], 7, "{found:#}");
     assert_eq!(found["policies"][0]["name"], "matrix/portreeve-mas", "{found:#}");

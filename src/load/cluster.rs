@@ -150,10 +150,8 @@ impl Reading<'_> {
                 Answer::Refused(_) | Answer::Failed(_) => {}
             }
         }
-        let scope = match self.namespaces.is_empty() {
-            true => Scope::Cluster,
-            false => Scope::Outside(self.namespaces.clone()),
-        };
+        let seen = &self.namespaces;
+        let scope = if seen.is_empty() { Scope::Cluster } else { Scope::Outside(seen.clone()) };
         let (why, fix) = refusal(user);
         self.builder.unseen(gap(resource.kind, scope, why, fix), &[], false);
         Ok(())

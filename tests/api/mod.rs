@@ -120,7 +120,7 @@ impl Api {
         let lists =
             resources.iter().map(|(group, plural)| ((group.clone(), "v1".to_owned(), plural.clone()), Vec::new()));
         let mut lists: Lists = lists.collect();
-        let namespaces = ("".to_owned(), "v1".to_owned(), "namespaces".to_owned());
+        let namespaces = (String::new(), "v1".to_owned(), "namespaces".to_owned());
         lists
             .insert(namespaces, vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "matrix"}})]);
         Self::start(lists, 1, judge)
@@ -264,19 +264,22 @@ impl State {
         }
         let (code, body) = match &fault {
             Some(Fault::Forbidden) => (403, forbidden(&request)),
-            Some(Fault::Status(code, reason)) => (*code, status(*code, reason, "said so", json!({}))),
+            Some(Fault::Status(code, reason)) => (*code, status(*code, reason, "said so", &json!({}))),
             Some(Fault::Expired { go_on }) => {
                 let token = if *go_on { token_of(&request) } else { String::new() };
-                (410, status(410, "Expired", "The provided continue parameter is too old", json!({"continue": token})))
+                (410, status(410, "Expired", "The provided continue parameter is too old", &json!({"continue": token})))
             }
             Some(Fault::Garbage(text)) => (200, (*text).to_owned()),
             Some(Fault::Endless) => {
                 let _ = stream.write_all(
                     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{\"items\":[\"",
                 );
-                let spaces = [b' '; 1 << 16];
-                while !self.stopped.load(Ordering::SeqCst) && stream.write_all(&spaces).is_ok() {}
-                return;
+                let spaces = vec![b' '; 1 << 16];
+                loop {
+                    if self.stopped.load(Ordering::SeqCst) || stream.write_all(&spaces).is_err() {
+                        return;
+                    }
+                }
             }
             Some(Fault::Cut | Fault::Late(_)) | None => self.answer(&request),
         };
@@ -292,10 +295,10 @@ impl State {
 
     fn answer(&self, request: &Request) -> (u16, String) {
         if request.method != "GET" {
-            return (405, status(405, "MethodNotAllowed", "this server is only read", json!({})));
+            return (405, status(405, "MethodNotAllowed", "this server is only read", &json!({})));
         }
         if !request.authorized {
-            return (401, status(401, "Unauthorized", "Unauthorized", json!({})));
+            return (401, status(401, "Unauthorized", "Unauthorized", &json!({})));
         }
         let parts: Vec<&str> = request.path.trim_matches('/').split('/').collect();
         match parts.as_slice() {
@@ -334,7 +337,7 @@ impl State {
     fn object(&self, group: &str, version: &str, plural: &str, name: &str) -> (u16, String) {
         let list = self.lists.get(&(group.to_owned(), version.to_owned(), plural.to_owned()));
         let own = list.into_iter().flatten().find(|object| object["metadata"]["name"] == name);
-        own.map_or_else(|| (404, status(404, "NotFound", "not found", json!({}))), |object| (200, object.to_string()))
+        own.map_or_else(|| (404, status(404, "NotFound", "not found", &json!({}))), |object| (200, object.to_string()))
     }
 
     fn list(&self, request: &Request) -> (u16, String) {
@@ -367,21 +370,21 @@ impl State {
     }
 }
 
-fn status(code: u16, reason: &str, message: &str, metadata: Json) -> String {
+fn status(code: u16, reason: &str, message: &str, metadata: &Json) -> String {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure", "message": message, "reason": reason, "code": code})
         .to_string()
 }
 
 fn forbidden(request: &Request) -> String {
     let Some((group, plural, namespace)) = request.list() else {
-        return status(403, "Forbidden", &format!("namespaces is forbidden: User \"{USER}\" cannot get"), json!({}));
+        return status(403, "Forbidden", &format!("namespaces is forbidden: User \"{USER}\" cannot get"), &json!({}));
     };
     let scope =
         namespace.map_or_else(|| "at the cluster scope".to_owned(), |name| format!("in the namespace \"{name}\""));
     let message = format!(
         "{plural} is forbidden: User \"{USER}\" cannot list resource \"{plural}\" in API group \"{group}\" {scope}"
     );
-    status(403, "Forbidden", &message, json!({}))
+    status(403, "Forbidden", &message, &json!({}))
 }
 
 /// The token with which the real server lets a list go on whose state it has forgotten.
