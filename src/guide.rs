@@ -5,6 +5,7 @@
 //! Pure.
 
 pub mod checklist;
+pub mod configs;
 mod database;
 pub mod mas_config;
 mod modes;
