@@ -34,6 +34,10 @@ pub enum Dial {
 pub fn dials(resolved: &ResolvedEdge, world: Option<&World>, nameservers: &[SocketAddr]) -> Vec<Dial> {
     let host = resolved.edge.to.iter().find_map(|target| host(&target.party));
     let address = |address| Dial::Address { address, host: host.clone() };
+    if let Some((host, port)) = resolved.edge.exchange.asked_at() {
+        // Who answers there is the ingress controller, not the pods behind it.
+        return vec![dial(host, port)];
+    }
     let mut found: Vec<Dial> = Vec::new();
     for peer in &resolved.to {
         let with_ports = |ip: IpAddr| peer.ports.iter().map(move |port| SocketAddr::new(ip, *port));
@@ -58,6 +62,14 @@ pub fn dials(resolved: &ResolvedEdge, world: Option<&World>, nameservers: &[Sock
     found.sort_by_key(|dial| format!("{dial:?}"));
     found.dedup();
     found
+}
+
+/// A name to look up, or an address.
+fn dial(host: String, port: u16) -> Dial {
+    match host.parse() {
+        Ok(address) => Dial::Address { address: SocketAddr::new(address, port), host: None },
+        Err(_) => Dial::Name { host, port },
+    }
 }
 
 /// The name by which MAS knows a party.
@@ -145,6 +157,8 @@ mod tests {
         );
         check(&edge(host(), client(443), Exchange::Tcp, &["192.0.2.0/24"]), &[], &["db.example 443"]);
         check(&edge(Party::ClusterDns, client(53), Exchange::DnsUdp, &[]), &["192.0.2.53:53"], &["192.0.2.53:53"]);
+        let public = Exchange::MasPublic { url: "https://auth.example/".to_owned(), issuer: String::new() };
+        check(&edge(Party::Subject, client(8080), public, &["192.0.2.1/32"]), &[], &["auth.example 443"]);
         check(&edge(Party::Unknown { peer: "postgres" }, client(5432), Exchange::Tcp, &[]), &["192.0.2.53:53"], &[]);
     }
 }

@@ -74,9 +74,9 @@ fn read_whoami(get: &Get<'_>, answer: &Answer) -> Result<String, Failure> {
                 _ => Err(Failure::new(Reason::HttpBody, "the 401 is not from Synapse: it has no Matrix errcode")),
             }
         }
-        // `HttpStatus` and not a reason of the network: our own connection, to Synapse, worked.
+        // Our own connection, to Synapse, worked.
         503 => Err(Failure::new(
-            Reason::HttpStatus,
+            Reason::RelayFailed,
             "Synapse answers but cannot reach MAS: HTTP status 503 to a made-up token",
         )),
         status => Err(http::status(get, status)),
@@ -124,7 +124,7 @@ impl Base {
     }
 
     /// As URLs are joined, and as MAS does it: what follows the last `/` of the base is lost (RFC 3986 §5.2.3).
-    fn join(&self, relative: &str) -> String {
+    pub(super) fn join(&self, relative: &str) -> String {
         let folder = self.path.rfind('/').map_or("/", |end| &self.path[..=end]);
         format!("{folder}{relative}")
     }
@@ -184,7 +184,7 @@ mod tests {
         assert!(reason(401, r#"{"errcode":"M_UNKNOWN_TOKEN","error":"x"}"#).is_ok());
         assert_eq!(reason(401, "{}"), Err(Reason::HttpBody));
         assert_eq!(reason(401, "<html>login</html>"), Err(Reason::HttpBody));
-        assert_eq!(reason(503, ""), Err(Reason::HttpStatus));
+        assert_eq!(reason(503, ""), Err(Reason::RelayFailed));
         assert_eq!(reason(200, "{}"), Err(Reason::HttpStatus));
     }
 
