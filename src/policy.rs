@@ -67,4 +67,6 @@ pub(crate) use party::Holder;
 pub use ports::{Intervals, PortSet};
 pub use reach::{PairCount, Reachability};
 pub use tiers::{Action, Tier, TierPeer, TierPeers, TierPods, TierPolicy, TierPort, TierRule};
-pub use unmodelled::{Effect, Scope, Unmodelled};
+#[cfg(test)]
+pub(crate) use unmodelled::unmodelled_kinds;
+pub use unmodelled::{Effect, Unmodelled};

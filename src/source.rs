@@ -1,16 +1,19 @@
 //! Text in, located values out: how every file reaches the product.
 //!
 //! ```text
-//! files.rs ──► yaml.rs ──► Document ──► de.rs ──► typed values
-//! (paths)      (text)      (Nodes)       (serde)
+//! files.rs ──► yaml.rs ──┬─► Document ──► de.rs ──► typed values
+//! (paths)      (text)    │   (Nodes)       (serde)
+//!              json.rs ──┘
+//!              (answers of the API server)
 //! ```
 //!
-//! Every [`Node`] knows its line and column, so every finding can name a place.
+//! Every [`Node`] knows its line and column, or its path in a live object, so every finding can name a place.
 //! Messages are our own words plus that place; no message ever quotes the source, because the neighbouring line may be a password.
 
 pub mod de;
 pub mod emit;
 pub mod files;
+pub mod json;
 mod place;
 mod scalar;
 pub mod yaml;

@@ -11,6 +11,7 @@ mod object;
 mod pod;
 mod ports;
 mod service;
+mod unseen;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -23,6 +24,7 @@ pub use pod::{ContainerPort, Phase, Pod, PodId, Proxies, Workload};
 pub(crate) use ports::is_label;
 pub use ports::{PortText, parse_port, parse_protocol};
 pub use service::{Endpoint, EndpointSlice, LoadBalancerAddress, Service, ServiceKind, ServicePort};
+pub use unseen::{NotCovered, Scope};
 
 use crate::source::Place;
 
@@ -47,7 +49,7 @@ pub struct World {
     pub gateway_classes: BTreeMap<String, String>,
     /// Addresses on which NodeLocal DNSCache listens, sorted; empty when none was seen. No pod selector reaches them.
     pub node_local_dns: Vec<IpAddr>,
-    /// Kinds that may change what is reachable but are not read, with one place each ("not rendered, its pods are unknown").
+    /// What may change what is reachable and is not read ("not rendered, its pods are unknown"; "User x may not list them").
     pub not_covered: Vec<NotCovered>,
 }
 
@@ -68,17 +70,6 @@ pub struct Node {
     /// Its internal addresses.
     pub addresses: Vec<IpAddr>,
     /// Where it is declared.
-    pub place: Place,
-}
-
-/// An object that could matter and is not read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotCovered {
-    /// `kind/namespace/name`.
-    pub object: String,
-    /// What is not known because of it.
-    pub why: String,
-    /// Where it stands.
     pub place: Place,
 }
 

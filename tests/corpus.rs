@@ -78,7 +78,7 @@ fn failures(case: &Case) -> Vec<String> {
     let text = fs::read_to_string(&case.expect).unwrap();
     let assertions = read(&file, &text).unwrap_or_else(|error| panic!("{}: {error}", case.name));
     assert!(!assertions.is_empty(), "{file} asserts nothing");
-    let cluster = inputs::cluster(std::slice::from_ref(&case.manifests)).unwrap();
+    let cluster = inputs::manifests(std::slice::from_ref(&case.manifests)).unwrap();
     let engine = Engine::new(&cluster.world, &cluster.policies);
     let outcomes = check(&assertions, &cluster.world, &engine, None);
     outcomes

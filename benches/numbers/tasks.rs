@@ -110,7 +110,7 @@ fn load(text: &str, task: &str, quick: bool) {
 
 fn read(policies: usize, pods: usize) {
     let path = PathBuf::from(std::env::var_os(FILE).unwrap());
-    let (cluster, took) = timed(|| inputs::cluster(&[path]).unwrap());
+    let (cluster, took) = timed(|| inputs::manifests(&[path]).unwrap());
     say("load", millis(took));
     assert_eq!((cluster.policies.policies.len(), cluster.world.pods.len()), (policies, pods));
     assert_eq!(cluster.findings, []);

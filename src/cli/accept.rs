@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::finding::{Code, Finding};
-use crate::load::inputs::Accept;
+use crate::load::Accept;
 use crate::source::files::{self, MAX_CONFIG_BYTES};
 use crate::source::{de, yaml};
 use crate::world::WorkloadKind;

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::guide::checklist::Collector;
+use crate::load::cluster::Access;
 use crate::load::inputs::{self, Inputs, IntentPaths};
-use crate::matrix::Intent;
-use crate::matrix::derive::derive;
+use crate::load::{Need, Source};
 use crate::policy::Dialect;
 
 const INTENT: &str = "What should be (at least one)";
@@ -24,30 +25,88 @@ pub(super) struct IntentArgs {
 }
 
 impl IntentArgs {
+    /// The paths.
+    pub(super) fn paths(&self) -> IntentPaths {
+        let Self { guide, mas_config, matrix } = self.clone();
+        IntentPaths { guide, mas_config, matrix }
+    }
+
     /// No source was given.
     pub(super) fn is_empty(&self) -> bool {
-        self.guide.is_none() && self.mas_config.is_empty() && self.matrix.is_none()
+        self.paths().is_empty()
     }
 }
+
+const THERE: &str = "What is there";
+
+/// What to say when neither is given.
+pub(super) const GIVE_WORLD: &str = "give --manifests PATH (a folder, a file, or `-`) or --cluster";
 
 /// Where the world comes from.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct WorldArgs {
     /// Manifests or `kubectl get -o yaml|json` dumps: a file, a folder, or `-`; may be given several times
-    #[arg(long, value_name = "PATH", help_heading = "What is there")]
+    #[arg(long, value_name = "PATH", help_heading = THERE)]
     pub(super) manifests: Vec<PathBuf>,
+    /// The live cluster of the kubeconfig: its objects are listed, nothing is written, no Secret is read
+    #[arg(long, help_heading = THERE, conflicts_with = "manifests")]
+    pub(super) cluster: bool,
+    #[command(flatten)]
+    pub(super) access: AccessArgs,
+}
+
+/// Which cluster is read, and how much of it.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct AccessArgs {
+    /// With --cluster: the kubeconfig's context, not its current one
+    #[arg(long, value_name = "NAME", help_heading = THERE)]
+    context: Option<String>,
+    /// With --cluster: this kubeconfig, not $KUBECONFIG or ~/.kube/config
+    #[arg(long, value_name = "FILE", help_heading = THERE)]
+    kubeconfig: Option<PathBuf>,
+    /// With --cluster: only this namespace, for who may not read more; may be given several times. What is elsewhere is unknown then
+    #[arg(short, long, value_name = "NAME", help_heading = THERE, value_parser = parse_namespace)]
+    namespace: Vec<String>,
+}
+
+/// A namespace's name goes into a URL.
+fn parse_namespace(text: &str) -> Result<String, String> {
+    if crate::world::is_label(text) { Ok(text.to_owned()) } else { Err("this is no namespace's name".to_owned()) }
+}
+
+impl AccessArgs {
+    /// The live cluster; `None` when it is not meant, and then nothing may say which.
+    pub(super) fn source(&self, meant: bool) -> anyhow::Result<Option<Source>> {
+        let Self { context, kubeconfig, namespace } = self.clone();
+        let named = context.is_some() || kubeconfig.is_some() || !namespace.is_empty();
+        anyhow::ensure!(meant || !named, "--context, --kubeconfig and --namespace go with --cluster");
+        Ok(meant.then_some(Source::Cluster(Access { context, kubeconfig, namespaces: namespace })))
+    }
+}
+
+impl WorldArgs {
+    /// What they name, if they name anything.
+    pub(super) fn source(&self) -> anyhow::Result<Option<Source>> {
+        let manifests = (!self.manifests.is_empty()).then(|| Source::Manifests(self.manifests.clone()));
+        Ok(self.access.source(self.cluster)?.or(manifests))
+    }
 }
 
 /// Reads what the arguments name.
-pub(super) fn read(intent: &IntentArgs, world: &WorldArgs) -> anyhow::Result<Inputs> {
-    let IntentArgs { guide, mas_config, matrix } = intent.clone();
-    inputs::read(&IntentPaths { guide, mas_config, matrix }, &world.manifests)
+pub(super) fn read(intent: &IntentArgs, world: &WorldArgs, needs: &[Need]) -> anyhow::Result<Inputs> {
+    inputs::read(&intent.paths(), world.source()?.as_ref(), needs)
 }
 
-/// Derives the edges of what the arguments name, without a world.
-pub(super) fn intent(intent: &IntentArgs) -> anyhow::Result<Intent> {
-    let IntentArgs { guide, mas_config, matrix } = intent.clone();
-    Ok(derive(&inputs::sources(&IntentPaths { guide, mas_config, matrix }, &mut Vec::new())?))
+/// Reads the objects, and what should be if anything says so: without it `subject` is found by its image, and there are no edges.
+pub(super) fn read_world(intent: &IntentArgs, source: &Source) -> anyhow::Result<Inputs> {
+    let snapshot = source.read(&inputs::needs_of(&intent.paths(), &[]), &mut |_| ())?;
+    let mut findings = Vec::new();
+    let sources =
+        inputs::sources_or_matrix(&intent.paths(), Some(&snapshot), &mut findings, &mut Collector::default())?;
+    Ok(match sources {
+        Some(sources) => inputs::assemble(&sources, findings, Some(snapshot)),
+        None => inputs::without_intent(snapshot),
+    })
 }
 
 /// How policies are read where plug-ins differ.

@@ -1,4 +1,4 @@
-//! `portreeve audit`: intended × declared over a folder.
+//! `portreeve audit`: intended × declared over a folder or a live cluster.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::accept::{self, Split};
-use super::args::{self, DialectArg, IntentArgs, WorldArgs};
+use super::args::{self, DialectArg, GIVE_WORLD, IntentArgs, WorldArgs};
 use super::formats::{self, Case, ReportFormat};
 use super::output::{self, Style, Table};
 use super::{Done, Exit};
 use crate::finding::{Finding, Severity};
 use crate::judge::audit::audit;
 use crate::judge::{Declared, EdgeReport};
+use crate::load::Need;
 use crate::load::inputs::Inputs;
 use crate::matrix::Expect;
 use crate::policy::{Dialect, Engine};
@@ -47,9 +48,9 @@ struct AuditJson<'a> {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let mut accepted = accept::read_if(args.accept.as_deref())?;
-    let inputs = args::read(&args.intent, &args.world)?;
+    let inputs = args::read(&args.intent, &args.world, &[Need::Configs])?;
     let Some(world) = &inputs.world else {
-        anyhow::bail!("nothing to compare with: give --manifests PATH (a folder, a file, or `-`)");
+        anyhow::bail!("nothing to compare with: {GIVE_WORLD}");
     };
     let Compared { rows, decided, mut findings } = compare(&inputs, world, args.dialect.dialect);
     let (annotated, unreadable) = accept::annotated(&inputs.accepts, &subject(&inputs, world));
@@ -135,7 +136,8 @@ fn text(rows: &[EdgeReport], decided: &[String], split: &Split, inputs: &Inputs,
         }
     }
     let c = &inputs.coverage;
-    let _ = writeln!(out, "\n{} files, {} objects, {} pods, {} policies read", c.files, c.objects, c.pods, c.policies);
+    let from = c.cluster.as_ref().map_or_else(|| format!("{} files", c.files), |server| format!("cluster {server}"));
+    let _ = writeln!(out, "\n{from}, {} objects, {} pods, {} policies read", c.objects, c.pods, c.policies);
     for missing in &c.not_covered {
         out.push_str(&output::paragraph(&format!("not covered: {missing}"), 2));
     }

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::args::DialectArg;
+use super::args::{AccessArgs, DialectArg};
 use super::explain::ports;
 use super::output::{self, Format, Style, WIDTH, wrap};
 use super::{Done, Exit};
 use crate::judge::diff::{Cause, Change, Difference, Row, What, diff};
-use crate::load::inputs::{self, Cluster};
+use crate::load::{Builder, Snapshot, Source};
 use crate::policy::Engine;
 
 /// Names that are listed at each end of a row; `-o json` has all.
@@ -21,13 +21,16 @@ const ROWS: usize = 200;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Pods, Services, namespaces and nodes may be in A and B, or, where these hold policies only, in --world. \
-        Policies in --world count on both sides.\n\n\
+    after_help = "Pods, Services, namespaces and nodes may be in A and B, or, where these hold policies only, in --world or --cluster. \
+        Policies there count on both sides, and A and B are applied on top.\n\n\
+        The word `cluster` as A or B is the live cluster (a folder of that name is ./cluster); the other side's policies then stand in its pods:\n  \
+        portreeve diff git/policies cluster            is the cluster as Git has it? what would change if it were\n  \
+        portreeve diff cluster change.yaml --cluster   what would `kubectl apply -f change.yaml` open or close?\n\n\
         The answer is about new connections: what happens to established ones is up to the network plugin.\n\n\
         Exit codes: 0 nothing of what --fail-on names changes; 1 something does, or may (not known); 2 wrong usage or input."
 )]
 pub(super) struct Args {
-    /// Before: manifests, a file or a folder
+    /// Before: manifests, a file or a folder, or the word `cluster`
     #[arg(value_name = "A")]
     left: PathBuf,
     /// After
@@ -36,6 +39,11 @@ pub(super) struct Args {
     /// Manifests that both sides share; may be given several times
     #[arg(long, value_name = "PATH")]
     world: Vec<PathBuf>,
+    /// The live cluster, which both sides share
+    #[arg(long)]
+    cluster: bool,
+    #[command(flatten)]
+    access: AccessArgs,
     #[command(flatten)]
     dialect: DialectArg,
     /// What makes the command fail
@@ -58,17 +66,13 @@ enum FailOn {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
-    let read = |path: &PathBuf| {
-        let paths: Vec<PathBuf> = args.world.iter().chain([path]).cloned().collect();
-        inputs::cluster(&paths)
-    };
-    let (left, right) = (read(&args.left)?, read(&args.right)?);
+    let (left, right) = sides(args)?;
     let before = Engine::new(&left.world, &left.policies).with_dialect(args.dialect.dialect);
     let after = Engine::new(&right.world, &right.policies).with_dialect(args.dialect.dialect);
     let found = diff(&before, &after);
     anyhow::ensure!(
         found.workloads > 0,
-        "A and B have no pod in common, so nothing can be compared: give the pods with --world PATH"
+        "A and B have no pod in common, so nothing can be compared: give the pods with --world PATH or --cluster"
     );
     let failed = match args.fail_on {
         FailOn::Open => found.count(Change::is_opening) > 0,
@@ -82,7 +86,47 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     Ok(Done { text, exit: Exit::findings_if(failed) })
 }
 
-fn text(found: &Difference, left: &Cluster, right: &Cluster, style: Style) -> String {
+/// The word that means the live cluster.
+const LIVE: &str = "cluster";
+
+/// Reads both sides, a live cluster only once.
+fn sides(args: &Args) -> anyhow::Result<(Snapshot, Snapshot)> {
+    let is_live = |path: &Path| path.as_os_str() == LIVE;
+    let live = [&args.left, &args.right].map(|path| is_live(path));
+    anyhow::ensure!(live != [true, true], "A and B are the same cluster: one of them must be a file or a folder");
+    let mut shared = Builder::default();
+    if !args.world.is_empty() {
+        Source::Manifests(args.world.clone()).read_into(&mut shared, &[], &mut |_| ())?;
+    }
+    let mut cluster = None;
+    if let Some(source) = args.access.source(args.cluster || live.contains(&true))? {
+        let mut with = shared.clone();
+        source.read_into(&mut with, &[], &mut |_| ())?;
+        if args.cluster {
+            shared = with;
+        } else {
+            cluster = Some(with);
+        }
+    }
+    let side = |path: &PathBuf| -> anyhow::Result<Snapshot> {
+        if is_live(path) {
+            return Ok(cluster.clone().unwrap_or_else(|| shared.clone()).finish());
+        }
+        let mut own = shared.clone();
+        let mut borrowing = cluster.as_ref().map(|cluster| shared.in_world_of(cluster));
+        Source::Manifests(vec![path.clone()]).read_into(&mut own, &[], &mut |object| {
+            if let Some(borrowing) = &mut borrowing {
+                borrowing.add(object);
+            }
+        })?;
+        let borrowing = borrowing.map(|borrowing| borrowing.with_account_of(&own));
+        let own = own.finish();
+        Ok(borrowing.filter(|_| own.world.pods.is_empty()).map_or(own, Builder::finish))
+    };
+    Ok((side(&args.left)?, side(&args.right)?))
+}
+
+fn text(found: &Difference, left: &Snapshot, right: &Snapshot, style: Style) -> String {
     let mut out = String::new();
     let (opens, closes, unknown) = counts(found);
     if found.rows.is_empty() {
@@ -119,8 +163,8 @@ fn text(found: &Difference, left: &Cluster, right: &Cluster, style: Style) -> St
             line(&mut out, 2, &format!("only in {side}, not compared: {}", names(only)));
         }
     }
-    for (side, cluster) in [("A", left), ("B", right)] {
-        for missing in &cluster.coverage.not_covered {
+    for (side, snapshot) in [("A", left), ("B", right)] {
+        for missing in &snapshot.coverage.not_covered {
             line(&mut out, 2, &format!("not covered in {side}: {missing}"));
         }
     }
@@ -177,7 +221,7 @@ fn line(out: &mut String, indent: usize, text: &str) {
     }
 }
 
-fn json_of(found: &Difference, left: &Cluster, right: &Cluster) -> Value {
+fn json_of(found: &Difference, left: &Snapshot, right: &Snapshot) -> Value {
     let (opens, closes, unknown) = counts(found);
     let policies: Vec<Value> = found
         .policies

@@ -12,20 +12,21 @@ use super::{Done, Exit};
 use crate::doctor::found::{Collector, Found};
 use crate::doctor::{Facts, MasConfigRead, Outcome, Phase, examine};
 use crate::finding::Finding;
-use crate::guide::{GuideValues, mas_config};
+use crate::guide::{GuideValues, checklist, mas_config};
 use crate::judge::audit::audit;
+use crate::load::Need;
 use crate::load::inputs::{self, Inputs, IntentPaths};
-use crate::matrix::Sources;
 use crate::policy::Engine;
 use crate::source::Document;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "MAS's config is taken from --mas-config, or else from a ConfigMap or Secret among --manifests; Synapse's and Authelia's \
+    after_help = "MAS's config is taken from --mas-config, or else from a ConfigMap or Secret among --manifests, or a ConfigMap of --cluster; Synapse's and Authelia's \
     from there as well. Secrets are looked at and never printed: how long, which characters, whether both sides are the same.\n\n\
     Examples:\n  portreeve doctor --guide values.yaml --manifests dump/\n  \
     portreeve doctor --mas-config config.yaml --manifests dump/ --phase synapse --phase authelia\n  \
-    portreeve doctor --matrix matrix.yaml --manifests dump/ --network -o junit"
+    portreeve doctor --matrix matrix.yaml --manifests dump/ --network -o junit\n  \
+    portreeve doctor --guide values.yaml --cluster"
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -82,29 +83,26 @@ struct Gathered {
 }
 
 fn gather(intent: &IntentArgs, world: &WorldArgs) -> anyhow::Result<Gathered> {
+    let source = world.source()?;
     anyhow::ensure!(
-        !intent.is_empty() || !world.manifests.is_empty(),
-        "nothing to look at: give --guide FILE, --mas-config FILE, --matrix FILE or --manifests PATH"
+        !intent.is_empty() || source.is_some(),
+        "nothing to look at: give --guide FILE, --mas-config FILE or --matrix FILE, --manifests PATH or --cluster"
     );
     let mut findings = Vec::new();
     let mut collector = Collector::new(std::hash::RandomState::new());
-    let cluster = if world.manifests.is_empty() {
-        None
-    } else {
-        Some(inputs::cluster_with(&world.manifests, &mut |object| collector.add(object))?)
-    };
+    let needs = inputs::needs_of(&intent.paths(), &[Need::Configs, Need::Checks]);
+    let snapshot = source.map(|source| source.read(&needs, &mut |object| collector.add(object))).transpose()?;
     // MAS's config is read apart: a broken one is an answer here, not the end.
-    let mut sources = Sources::default();
-    if intent.guide.is_some() || intent.matrix.is_some() {
-        let paths = IntentPaths { guide: intent.guide.clone(), mas_config: Vec::new(), matrix: intent.matrix.clone() };
-        sources = inputs::sources(&paths, &mut findings)?;
-    }
+    let paths = IntentPaths { mas_config: Vec::new(), ..intent.paths() };
+    let among = snapshot.as_ref().filter(|_| intent.is_empty());
+    let sources = inputs::sources_or_matrix(&paths, among, &mut findings, &mut checklist::Collector::default())?;
+    let mut sources = sources.unwrap_or_default();
     let given = given_config(&intent.mas_config, &collector, &mut findings)?;
     let mut found = collector.finish();
     let mas = given.or_else(|| found_config(&mut found, &mut findings));
     sources.mas_config = mas.as_ref().and_then(|mas| mas.config.as_ref().ok().cloned());
     let values = sources.values.clone().or_else(|| sources.matrix.as_ref()?.guide.clone());
-    let inputs = inputs::assemble(&sources, findings, cluster);
+    let inputs = inputs::assemble(&sources, findings, snapshot);
     Ok(Gathered { inputs, values, mas, found })
 }
 

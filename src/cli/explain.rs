@@ -5,16 +5,16 @@ mod text;
 
 pub(super) use self::json::ports;
 
-use super::args::{self, DialectArg, IntentArgs, WorldArgs};
+use anyhow::Context;
+
+use super::args::{self, DialectArg, GIVE_WORLD, IntentArgs, WorldArgs};
 use super::output::{self, Format, Style};
 use super::{Done, Exit};
 use crate::judge::explain::{Explained, Question, Sources, edge, fits, question};
-use crate::load::inputs::{self, Coverage};
-use crate::matrix::resolve::resolve;
-use crate::matrix::{Expect, Intent, Resolution, ResolvedEdge, parse_endpoint};
-use crate::policy::{Engine, PolicySet};
+use crate::matrix::{Expect, Resolution, ResolvedEdge, parse_endpoint};
+use crate::policy::Engine;
 use crate::source::de::closest;
-use crate::world::{ObjectName, World, parse_port};
+use crate::world::parse_port;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -48,26 +48,16 @@ struct Asked<'a> {
     edge: Option<&'a ResolvedEdge>,
 }
 
-/// Everything that was read.
-struct Read {
-    world: World,
-    policies: PolicySet,
-    resolution: Resolution,
-    name: ObjectName,
-    coverage: Coverage,
-}
-
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
-    anyhow::ensure!(
-        !args.world.manifests.is_empty(),
-        "nothing to look at: give --manifests PATH (a folder, a file, or `-`)"
-    );
-    let read = read(args)?;
-    let engine = Engine::new(&read.world, &read.policies).with_dialect(args.dialect.dialect);
+    let source = args.world.source()?;
+    let source = source.with_context(|| format!("nothing to look at: {GIVE_WORLD}"))?;
+    let read = args::read_world(&args.intent, &source)?;
+    let world = read.world.unwrap_or_default();
+    let engine = Engine::new(&world, &read.policies).with_dialect(args.dialect.dialect);
     let sources = Sources { engine: &engine, intended: &read.resolution, name: &read.name };
     let (asked, explained) = match args.what.as_slice() {
         [name] => {
-            let found = find(name, args, &read.resolution)?;
+            let found = find(name, &read.resolution)?;
             (Asked { title: found.edge.name.clone(), edge: Some(found) }, edge(found, sources))
         }
         [from, to, port @ ..] => {
@@ -89,34 +79,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     Ok(Done { text, exit: Exit::findings_if(wrong) })
 }
 
-/// Without sources of the intent `subject` is found by its image, as in `verify`.
-fn read(args: &Args) -> anyhow::Result<Read> {
-    if args.intent.is_empty() {
-        let cluster = inputs::cluster(&args.world.manifests)?;
-        let resolution = resolve(&Intent::default(), Some(&cluster.world));
-        let namespace = resolution.subject.as_ref().map(|subject| subject.namespace.clone()).unwrap_or_default();
-        let name = ObjectName { name: "mas".to_owned(), namespace };
-        return Ok(Read {
-            world: cluster.world,
-            policies: cluster.policies,
-            resolution,
-            name,
-            coverage: cluster.coverage,
-        });
-    }
-    let inputs = args::read(&args.intent, &args.world)?;
-    Ok(Read {
-        world: inputs.world.unwrap_or_default(),
-        policies: inputs.policies,
-        resolution: inputs.resolution,
-        name: inputs.name,
-        coverage: inputs.coverage,
-    })
-}
-
-fn find<'r>(name: &str, args: &Args, resolution: &'r Resolution) -> anyhow::Result<&'r ResolvedEdge> {
+fn find<'r>(name: &str, resolution: &'r Resolution) -> anyhow::Result<&'r ResolvedEdge> {
     anyhow::ensure!(
-        !args.intent.is_empty(),
+        !resolution.edges.is_empty(),
         "`{name}` alone is an edge's name, and nothing says which edges there are: give --guide, --mas-config or --matrix, \
          or ask with FROM TO [PORT]"
     );

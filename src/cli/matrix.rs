@@ -43,7 +43,7 @@ pub(super) fn rows(inputs: &Inputs) -> Vec<EdgeReport> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
-    let inputs = args::read(&args.intent, &args.world)?;
+    let inputs = args::read(&args.intent, &args.world, &[])?;
     let rows = rows(&inputs);
     let notes = &inputs.intent.notes;
     let text = match args.output {

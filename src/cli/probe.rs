@@ -133,7 +133,7 @@ fn means(args: &Args) -> anyhow::Result<Means> {
 }
 
 fn round(args: &Args, chosen: Vec<String>, means: Means) -> anyhow::Result<Round> {
-    let inputs = args::read(&args.intent, &args.world)?;
+    let inputs = args::read(&args.intent, &args.world, &[])?;
     for name in &chosen {
         let known = inputs.resolution.edges.iter().any(|resolved| resolved.edge.name == *name);
         let names = || inputs.resolution.edges.iter().map(|e| e.edge.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -180,7 +180,7 @@ fn resolv_conf(args: &Args) -> anyhow::Result<ResolvConf> {
     if args.nameserver.is_empty() {
         return ResolvConf::system().context("/etc/resolv.conf cannot be read: name the servers with --nameserver");
     }
-    Ok(ResolvConf::servers(args.nameserver.iter().map(|server| SocketAddr::new(*server, 53)).collect()))
+    Ok(ResolvConf::of(&args.nameserver))
 }
 
 #[derive(Serialize)]

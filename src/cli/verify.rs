@@ -1,18 +1,17 @@
-//! `portreeve verify`: assertions against the policies of a folder.
+//! `portreeve verify`: assertions against the policies of a folder or a live cluster.
 
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use serde::Serialize;
 
-use super::args::{self, DialectArg, IntentArgs, WorldArgs};
+use super::args::{self, DialectArg, GIVE_WORLD, IntentArgs, WorldArgs};
 use super::formats::{self, Case, ReportFormat};
 use super::output::{self, Style, Table};
 use super::{Done, Exit};
 use crate::finding::{Code, Finding};
 use crate::judge::verify::{Outcome, check, read};
-use crate::load::inputs;
-use crate::matrix::{Intent, Subject, resolve::resolve};
 use crate::policy::Engine;
 use crate::source::files::{self, MAX_MANIFEST_BYTES};
 
@@ -43,17 +42,16 @@ struct VerifyJson<'a> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
-    anyhow::ensure!(
-        !args.world.manifests.is_empty(),
-        "nothing to check against: give --manifests PATH (a folder, a file, or `-`)"
-    );
+    let source = args.world.source()?;
+    let source = source.with_context(|| format!("nothing to check against: {GIVE_WORLD}"))?;
     let text = files::read(&args.file, MAX_MANIFEST_BYTES)?;
     let assertions = read(&text.name, &text.text)?;
     anyhow::ensure!(!assertions.is_empty(), "{}: no assertion in it: nothing would be checked", text.name);
-    let cluster = inputs::cluster(&args.world.manifests)?;
-    let subject = subject(args, &cluster)?;
-    let engine = Engine::new(&cluster.world, &cluster.policies).with_dialect(args.dialect.dialect);
-    let outcomes = check(&assertions, &cluster.world, &engine, subject.as_ref());
+    let inputs = args::read_world(&args.intent, &source)?;
+    let world = inputs.world.unwrap_or_default();
+    let engine = Engine::new(&world, &inputs.policies).with_dialect(args.dialect.dialect);
+    // Who `subject` means: as the sources say, else found by its image.
+    let outcomes = check(&assertions, &world, &engine, inputs.resolution.subject.as_ref());
     let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.holds).collect();
     let text = match args.output {
         ReportFormat::Text => text_of(&outcomes, Style::detect()),
@@ -66,12 +64,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
         ReportFormat::Github => formats::github(&failed.iter().map(|outcome| finding(outcome)).collect::<Vec<_>>()),
     };
     Ok(Done { text, exit: Exit::findings_if(!failed.is_empty()) })
-}
-
-/// Who `subject` means: as the sources say, else found by its image.
-fn subject(args: &Args, cluster: &inputs::Cluster) -> anyhow::Result<Option<Subject>> {
-    let intent = if args.intent.is_empty() { Intent::default() } else { args::intent(&args.intent)? };
-    Ok(resolve(&intent, Some(&cluster.world)).subject)
 }
 
 fn said(outcome: &Outcome) -> String {

@@ -15,6 +15,7 @@ use super::world::LabPod;
 use crate::finding::Finding;
 use crate::judge::audit::audit;
 use crate::judge::{Attempt, Board, Change, Declared, EdgeReport, Mode, Observation, Reason, State, join};
+use crate::load;
 use crate::load::inputs::{self, Inputs};
 use crate::matrix::{Exchange, Expect, PeerKind, Resolution, ResolvedEdge};
 use crate::observe::{DENY_TIMEOUT, Prober, Target};
@@ -123,7 +124,8 @@ impl Chain {
     }
 
     fn read(&self) -> anyhow::Result<Inputs> {
-        inputs::read(&self.workbench.intent(), &self.workbench.manifests())
+        let manifests = load::Source::Manifests(self.workbench.manifests());
+        inputs::read(&self.workbench.intent(), Some(&manifests), &[])
     }
 
     /// Does what a network plug-in does: asks what the policies of both ends say, and drops what they deny.

@@ -44,16 +44,23 @@ fn manual(evidence: impl Into<String>, todo: impl Into<String>) -> Answer {
     answer(Outcome::Manual, evidence, todo)
 }
 
-const GIVE_MANIFESTS: &str = "give --manifests (a folder, or the output of `kubectl get … -o yaml`)";
-const GIVE_MAS_CONFIG: &str = "give --mas-config FILE, or a ConfigMap that holds MAS's config.yaml among --manifests";
+const GIVE_MANIFESTS: &str = "give --manifests (a folder, or the output of `kubectl get … -o yaml`) or --cluster";
+const GIVE_MAS_CONFIG: &str =
+    "give --mas-config FILE, or a ConfigMap that holds MAS's config.yaml, with --manifests or --cluster";
 const RUN_NETWORK: &str = "run it with --network, in the network of MAS's pod or at least in its namespace";
 
 fn no_manifests() -> Answer {
-    unknown("no manifests were given", GIVE_MANIFESTS)
+    unknown("neither manifests nor a cluster were given", GIVE_MANIFESTS)
 }
 
 fn no_mas_config() -> Answer {
     unknown("MAS's config was not given", GIVE_MAS_CONFIG)
+}
+
+/// What Secrets hold, when none of them was read.
+fn unread_secrets(facts: &Facts) -> Option<Answer> {
+    let gap = facts.world.as_ref()?.unseen_anywhere("Secret")?;
+    Some(unknown(gap.sentence(), gap.fix.clone()))
 }
 
 /// An answer out of a value that must be known.
@@ -83,8 +90,9 @@ fn probed(facts: &Facts, edge: &str) -> Option<Answer> {
             fail(said, fix.unwrap_or_else(|| format!("see `portreeve probe {edge}` and docs/reasons.md")))
         }
         Some(State::Unknown) | None => {
-            let todo =
-                format!("see `portreeve probe {edge}`; give --manifests, so that a Ready pod proves the target up");
+            let todo = format!(
+                "see `portreeve probe {edge}`; give --manifests or --cluster, so that a Ready pod proves the target up"
+            );
             Answer { decisive: row.tier == 0, ..unknown(said, todo) }
         }
     })

@@ -1,7 +1,10 @@
 //! The modes by which MAS speaks to its database and its mail relay.
 
+use serde::{Deserialize, Serialize};
+
 /// `ssl_mode` of MAS's database section; libpq's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SslMode {
     /// `disable`
     Disable,
@@ -19,7 +22,8 @@ pub enum SslMode {
 }
 
 /// How TLS begins on a connection to PostgreSQL; libpq's `sslnegotiation`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SslNegotiation {
     /// The SSLRequest first, then TLS if the server has it. All that MAS can: its sqlx knows no other (sqlx #3879).
     #[default]
@@ -29,7 +33,8 @@ pub enum SslNegotiation {
 }
 
 /// Whom MAS's connections to PostgreSQL name. No type holds the password.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Login {
     /// `user`.
     pub user: String,
@@ -38,7 +43,8 @@ pub struct Login {
 }
 
 /// `email.mode` of MAS's config.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SmtpMode {
     /// No TLS; port 25 by default.
     Plain,

@@ -1,23 +1,23 @@
-//! Sources of the intent and manifests, read and resolved: the start of every command and of the demo's rounds.
+//! Sources of the intent and the objects, read and resolved: the start of every command and of the demo's rounds.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use serde::Serialize;
 
+use super::{Accept, Coverage, Need, Snapshot, Source};
 use crate::finding::{Code, Finding};
 use crate::guide::checklist::Collector;
 use crate::guide::{mas_config, values};
 use crate::matrix::derive::{Sources, derive};
-use crate::matrix::{Intent, Resolution, resolve::resolve, traffic_matrix};
-use crate::policy::{PolicyBuilder, PolicySet};
+use crate::matrix::traffic_matrix::{self, TrafficMatrix};
+use crate::matrix::{Intent, Resolution, resolve::resolve};
+use crate::policy::PolicySet;
 use crate::source::files::{self, MAX_CONFIG_BYTES};
-use crate::source::{Document, InputError, Place, yaml};
-use crate::world::lower::WorldBuilder;
-use crate::world::{Object, ObjectName, World};
+use crate::source::{Document, InputError, yaml};
+use crate::world::{ObjectName, World};
 
-/// Where the intent comes from; at least one must be given.
+/// Where the intent comes from; at least one must be given, or a TrafficMatrix be among the objects.
 #[derive(Debug, Clone, Default)]
 pub struct IntentPaths {
     /// The guide's values.
@@ -26,6 +26,13 @@ pub struct IntentPaths {
     pub mas_config: Vec<PathBuf>,
     /// A TrafficMatrix.
     pub matrix: Option<PathBuf>,
+}
+
+impl IntentPaths {
+    /// None is given.
+    pub fn is_empty(&self) -> bool {
+        self.guide.is_none() && self.mas_config.is_empty() && self.matrix.is_none()
+    }
 }
 
 /// Everything a command needs.
@@ -37,7 +44,7 @@ pub struct Inputs {
     pub intent: Intent,
     /// The intent in the world.
     pub resolution: Resolution,
-    /// The world, if manifests were given.
+    /// The world, if manifests or a cluster were given.
     pub world: Option<World>,
     /// Its policies.
     pub policies: PolicySet,
@@ -51,51 +58,11 @@ pub struct Inputs {
     pub coverage: Coverage,
 }
 
-/// An annotation `portreeve.io/accept`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accept {
-    /// The object that carries it, as `Kind/namespace/name`.
-    pub object: String,
-    /// Its text.
-    pub text: String,
-    /// Where it stands.
-    pub place: Place,
-}
-
-/// The annotation by which an object's owner accepts findings about it.
-const ACCEPT: &str = "portreeve.io/accept";
-
-impl Accept {
-    /// That of an object, if it has one.
-    fn of(object: &Object) -> Option<Self> {
-        let node = object.document.root.at_path("/metadata")?.get("annotations")?.get(ACCEPT)?;
-        // What is no text is kept as nothing: it accepts nothing, and that is said.
-        let text = node.text().unwrap_or_default().to_owned();
-        Some(Self { object: object.label(), text, place: object.document.place(node) })
-    }
-}
-
 impl Inputs {
     /// What was wrong while reading, without remarks on the guide's own text, which say nothing about this deployment.
     pub fn of_the_deployment(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.code != Code::GuideUnsound)
     }
-}
-
-/// What the answer rests on.
-#[derive(Debug, Clone, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Coverage {
-    /// Files read.
-    pub files: usize,
-    /// Objects read.
-    pub objects: usize,
-    /// Pods, counting a workload's template as one.
-    pub pods: usize,
-    /// Policies that count.
-    pub policies: usize,
-    /// Files or objects that could not be read, or are not rendered: what is behind them is unknown.
-    pub not_covered: Vec<String>,
 }
 
 /// All documents of one configuration file.
@@ -122,16 +89,12 @@ fn document(path: &std::path::Path) -> Result<Document, InputError> {
 }
 
 /// Reads the sources of the intent.
-pub fn sources(args: &IntentPaths, findings: &mut Vec<Finding>) -> anyhow::Result<Sources> {
-    sources_with(args, findings, &mut Collector::default())
+pub fn sources(paths: &IntentPaths, findings: &mut Vec<Finding>) -> anyhow::Result<Sources> {
+    sources_with(paths, findings, &mut Collector::default())
 }
 
 /// Reads the sources of the intent, and hands MAS's config to the checklist.
 fn sources_with(args: &IntentPaths, findings: &mut Vec<Finding>, checklist: &mut Collector) -> anyhow::Result<Sources> {
-    anyhow::ensure!(
-        args.guide.is_some() || !args.mas_config.is_empty() || args.matrix.is_some(),
-        "nothing says what should be: give --guide FILE, --mas-config FILE or --matrix FILE"
-    );
     let mut sources = Sources::default();
     if let Some(path) = &args.guide {
         let (values, found) = values::read(&document(path)?).context("the guide's values cannot be used")?;
@@ -139,96 +102,91 @@ fn sources_with(args: &IntentPaths, findings: &mut Vec<Finding>, checklist: &mut
         sources.values = Some(values);
     }
     if !args.mas_config.is_empty() {
-        let mut all = Vec::new();
-        for path in &args.mas_config {
-            all.push(document(path)?);
-        }
+        let all: Vec<Document> = args.mas_config.iter().map(|path| document(path)).collect::<Result<_, _>>()?;
         let (config, found) = mas_config::read(&all).context("MAS's config cannot be used")?;
         findings.extend(found);
         checklist.mas_config(&all);
         sources.mas_config = Some(config);
     }
     if let Some(path) = &args.matrix {
-        let (matrix, found) = traffic_matrix::read(&document(path)?).context("the TrafficMatrix cannot be used")?;
-        findings.extend(found);
-        sources.matrix = Some(matrix);
+        sources.matrix = Some(matrix(&document(path)?, findings)?);
     }
     Ok(sources)
 }
 
-/// The world and its policies, with what could not be read.
-#[derive(Debug, Default)]
-pub struct Cluster {
-    /// The objects.
-    pub world: World,
-    /// The policies.
-    pub policies: PolicySet,
-    /// What was wrong with any of it.
-    pub findings: Vec<Finding>,
-    /// `portreeve.io/accept` of the objects.
-    pub accepts: Vec<Accept>,
-    /// What was read.
-    pub coverage: Coverage,
+fn matrix(document: &Document, findings: &mut Vec<Finding>) -> anyhow::Result<TrafficMatrix> {
+    let (matrix, found) = traffic_matrix::read(document).context("the TrafficMatrix cannot be used")?;
+    findings.extend(found);
+    Ok(matrix)
+}
+
+/// The sources that the paths name, or else the one TrafficMatrix among the objects. `None`: nothing says what should be.
+pub fn sources_or_matrix(
+    paths: &IntentPaths,
+    snapshot: Option<&Snapshot>,
+    findings: &mut Vec<Finding>,
+    checklist: &mut Collector,
+) -> anyhow::Result<Option<Sources>> {
+    if !paths.is_empty() {
+        return sources_with(paths, findings, checklist).map(Some);
+    }
+    match snapshot.map_or(&[][..], |snapshot| &snapshot.matrices) {
+        [] => Ok(None),
+        [one] => Ok(Some(Sources { matrix: Some(matrix(one, findings)?), ..Sources::default() })),
+        several => {
+            let places: Vec<String> =
+                several.iter().map(|document| document.place(&document.root).to_string()).collect();
+            anyhow::bail!(
+                "several TrafficMatrix objects could be meant: {}; give one with --matrix FILE",
+                places.join(", ")
+            )
+        }
+    }
 }
 
 /// Reads manifests.
-pub fn cluster(paths: &[PathBuf]) -> anyhow::Result<Cluster> {
-    cluster_with(paths, &mut |_| ())
-}
-
-/// Reads manifests, and shows each object to somebody else as well.
-pub fn cluster_with(paths: &[PathBuf], each: &mut dyn FnMut(&Object)) -> anyhow::Result<Cluster> {
-    let mut accepts = Vec::new();
-    let mut world = WorldBuilder::default();
-    let mut policies = PolicyBuilder::default();
-    let loaded = super::world(paths, &mut |object| {
-        world.add(&object);
-        policies.add(&object);
-        each(&object);
-        accepts.extend(Accept::of(&object));
-    })?;
-    let (world, mut findings) = world.finish();
-    let (policies, found) = policies.finish();
-    findings.extend(found);
-    findings.extend(loaded.problems.iter().map(|problem| {
-        let file = problem.place.file.to_string();
-        let fix = "mend it, or leave it out if it is no manifest";
-        Finding::new(Code::BrokenObject, file, problem.message.clone(), fix).at(problem.place.clone())
-    }));
-    let coverage = Coverage {
-        files: loaded.files,
-        objects: loaded.objects,
-        pods: world.pods.len(),
-        policies: policies.policies.len(),
-        not_covered: (loaded.problems.iter().map(ToString::to_string))
-            .chain(world.not_covered.iter().map(|n| format!("{}: {}: {}", n.place, n.object, n.why)))
-            .collect(),
-    };
-    Ok(Cluster { world, policies, findings, accepts, coverage })
+pub fn manifests(paths: &[PathBuf]) -> anyhow::Result<Snapshot> {
+    Source::Manifests(paths.to_vec()).read(&[], &mut |_| ())
 }
 
 /// Reads everything and resolves it.
-pub fn read(paths: &IntentPaths, manifests: &[PathBuf]) -> anyhow::Result<Inputs> {
-    let mut findings = Vec::new();
+pub fn read(paths: &IntentPaths, source: Option<&Source>, needs: &[Need]) -> anyhow::Result<Inputs> {
+    const NOTHING: &str = "nothing says what should be: give --guide FILE, --mas-config FILE or --matrix FILE";
+    anyhow::ensure!(!paths.is_empty() || source.is_some(), NOTHING);
     let mut checklist = Collector::default();
-    let sources = sources_with(paths, &mut findings, &mut checklist)?;
-    let cluster = match manifests {
-        [] => None,
-        paths => Some(cluster_with(paths, &mut |object| checklist.add(object))?),
+    let snapshot = source.map(|source| source.read(&needs_of(paths, needs), &mut |object| checklist.add(object)));
+    let snapshot = snapshot.transpose()?;
+    let mut findings = Vec::new();
+    let Some(sources) = sources_or_matrix(paths, snapshot.as_ref(), &mut findings, &mut checklist)? else {
+        anyhow::bail!("{NOTHING}; there is no TrafficMatrix among the objects either");
     };
     let public_host = sources.values.as_ref().and_then(|values| values.ingress_host.known().cloned());
-    let mut inputs = assemble(&sources, findings, cluster);
+    let mut inputs = assemble(&sources, findings, snapshot);
     inputs.checklist = checklist.finish(public_host.as_deref());
     Ok(inputs)
 }
 
+/// What must be asked for: a TrafficMatrix only where no path says what should be.
+pub fn needs_of(paths: &IntentPaths, needs: &[Need]) -> Vec<Need> {
+    needs.iter().copied().chain(paths.is_empty().then_some(Need::Matrix)).collect()
+}
+
 /// Derives and resolves what was read; `findings` are those of the reading.
-pub fn assemble(sources: &Sources, mut findings: Vec<Finding>, cluster: Option<Cluster>) -> Inputs {
+pub fn assemble(sources: &Sources, mut findings: Vec<Finding>, snapshot: Option<Snapshot>) -> Inputs {
     let intent = derive(sources);
     findings.extend(intent.findings.iter().cloned());
-    let resolution = resolve(&intent, cluster.as_ref().map(|cluster| &cluster.world));
     let matrix = sources.matrix.as_ref();
-    let mut name = matrix.map_or_else(|| ObjectName::new("matrix", "mas"), |matrix| matrix.name.clone());
+    let name = matrix.map_or_else(|| ObjectName::new("matrix", "mas"), |matrix| matrix.name.clone());
+    resolved(intent, name, findings, snapshot)
+}
+
+/// Where nothing says what should be: no edges, and the subject is found by its image.
+pub fn without_intent(snapshot: Snapshot) -> Inputs {
+    resolved(Intent::default(), ObjectName::new("", "mas"), Vec::new(), Some(snapshot))
+}
+
+fn resolved(intent: Intent, mut name: ObjectName, mut findings: Vec<Finding>, snapshot: Option<Snapshot>) -> Inputs {
+    let resolution = resolve(&intent, snapshot.as_ref().map(|snapshot| &snapshot.world));
     if let Some(subject) = &resolution.subject {
         name.namespace.clone_from(&subject.namespace);
     }
@@ -244,12 +202,12 @@ pub fn assemble(sources: &Sources, mut findings: Vec<Finding>, cluster: Option<C
         accepts: Vec::new(),
         coverage: Coverage::default(),
     };
-    if let Some(cluster) = cluster {
-        inputs.accepts = cluster.accepts;
-        inputs.findings.extend(cluster.findings);
-        inputs.world = Some(cluster.world);
-        inputs.policies = cluster.policies;
-        inputs.coverage = cluster.coverage;
+    if let Some(snapshot) = snapshot {
+        inputs.accepts = snapshot.accepts;
+        inputs.findings.extend(snapshot.findings);
+        inputs.world = Some(snapshot.world);
+        inputs.policies = snapshot.policies;
+        inputs.coverage = snapshot.coverage;
     }
     // Deriving repeats what reading found, and several edges may need the same missing thing.
     let mut seen = BTreeSet::new();

@@ -20,7 +20,7 @@ pub(crate) use self::map::{Map, selector_of};
 pub(crate) use self::service::{behind, whole};
 use super::{Edge, Expect, Intent, Party, Peer, PeerKind, Port, Resolution, ResolvedEdge, Subject};
 use crate::finding::{Code, Finding};
-use crate::world::{ObjectName, PodId, PortRef, Service, World};
+use crate::world::{NotCovered, ObjectName, PodId, PortRef, Service, World};
 
 /// Finds the pods, pod ports and addresses that an intent means. Without a world, what only a world can tell stays unresolved.
 pub fn resolve(intent: &Intent, world: Option<&World>) -> Resolution {
@@ -75,11 +75,16 @@ impl<'a> Lookup<'a> {
             Party::Service(name) => self.service_named(name, port),
             Party::Workload(kind, name) => {
                 let pods = self.map.map(|map| map.of_workload(*kind, name)).unwrap_or_default();
-                self.pods_named(&format!("{}/{}/{}", name.namespace, kind.short(), name.name), &pods, port)
+                self.pods_named(
+                    &format!("{}/{}/{}", name.namespace, kind.short(), name.name),
+                    &name.namespace,
+                    &pods,
+                    port,
+                )
             }
             Party::Pod(name) => {
                 let pods: Vec<PodId> = self.map.and_then(|map| map.named(name)).into_iter().collect();
-                self.pods_named(&name.to_string(), &pods, port)
+                self.pods_named(&name.to_string(), &name.namespace, &pods, port)
             }
             Party::Selector { namespace, labels } => self.selector(namespace.as_deref(), labels, port),
             Party::Host { host, allow_private } => self.host(host, allow_private, port),
@@ -100,13 +105,14 @@ impl<'a> Lookup<'a> {
     }
 
     /// A workload or pod that a source names.
-    fn pods_named(&mut self, name: &str, pods: &[PodId], port: Option<&Port>) -> Vec<Peer> {
+    fn pods_named(&mut self, name: &str, namespace: &str, pods: &[PodId], port: Option<&Port>) -> Vec<Peer> {
         if !pods.is_empty() {
             return self.pods(name, pods, port);
         }
         if self.map.is_some() {
             let message = format!("{name} is not among the known pods and workloads");
-            self.report(Code::ReferenceBroken, name, message, "correct the name, or add its manifest");
+            let gap = self.unseen("Pod", namespace);
+            self.report_absence(gap, Code::ReferenceBroken, name, message, "correct the name, or add it");
         } else {
             let message = format!("without manifests or a cluster the pods of {name} are not known");
             self.report(Code::PeerUnknown, name, message, "give --manifests or --cluster");
@@ -137,7 +143,8 @@ impl<'a> Lookup<'a> {
             _ => {
                 let message = format!("the addresses of node {name} are not known");
                 let fix = "correct the name, or add the Node (`kubectl get nodes -o yaml`)";
-                self.report(Code::ReferenceBroken, &format!("Node/{name}"), message, fix);
+                let gap = self.unseen("Node", "");
+                self.report_absence(gap, Code::ReferenceBroken, &format!("Node/{name}"), message, fix);
                 vec![unresolved(port)]
             }
         }
@@ -212,6 +219,29 @@ impl<'a> Lookup<'a> {
     fn key(&self) -> &'a str {
         let name = self.edge.name.as_str();
         name.strip_prefix("mas-to-").or_else(|| name.strip_suffix("-to-mas")).unwrap_or(name)
+    }
+
+    /// Why objects of a kind may exist in a namespace that are not here.
+    fn unseen(&self, kind: &str, namespace: &str) -> Option<&'a NotCovered> {
+        self.map.and_then(|map| map.world.unseen(kind, namespace))
+    }
+
+    /// Something is not here. Where the source does not show everything that is no fault of whoever named it.
+    fn report_absence(
+        &mut self,
+        gap: Option<&NotCovered>,
+        code: Code,
+        object: &str,
+        message: String,
+        fix: impl Into<String>,
+    ) {
+        match gap {
+            Some(gap) => {
+                let code = if code == Code::DefaultUsed { code } else { Code::PeerUnknown };
+                self.report(code, object, format!("{message} ({})", gap.sentence()), gap.fix.clone());
+            }
+            None => self.report(code, object, message, fix),
+        }
     }
 
     fn report(&mut self, code: Code, object: &str, message: String, fix: impl Into<String>) {

@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use crate::matrix::{Exchange, Party, PeerKind, Port, ResolvedEdge};
-use crate::world::{PortRef, World};
+use crate::matrix::{self, Exchange, PeerKind, ResolvedEdge};
+use crate::world::World;
 
 /// One thing to dial for an edge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,15 +28,25 @@ pub enum Dial {
     },
 }
 
+impl Dial {
+    /// To a name, or to an address in text form.
+    pub fn to(host: &str, port: u16) -> Self {
+        match host.parse() {
+            Ok(address) => Self::Address { address: SocketAddr::new(address, port), host: None },
+            Err(_) => Self::Name { host: host.to_owned(), port },
+        }
+    }
+}
+
 /// What to dial for an edge. `nameservers` are this host's own: they stand for the cluster's where no world shows those.
 ///
 /// Empty: no source says where it goes.
 pub fn dials(resolved: &ResolvedEdge, world: Option<&World>, nameservers: &[SocketAddr]) -> Vec<Dial> {
-    let host = resolved.edge.to.iter().find_map(|target| host(&target.party));
+    let host = resolved.edge.to.iter().find_map(|target| target.party.host());
     let address = |address| Dial::Address { address, host: host.clone() };
     if let Some((host, port)) = resolved.edge.exchange.asked_at() {
         // Who answers there is the ingress controller, not the pods behind it.
-        return vec![dial(host, port)];
+        return vec![Dial::to(&host, port)];
     }
     let mut found: Vec<Dial> = Vec::new();
     for peer in &resolved.to {
@@ -57,48 +67,19 @@ pub fn dials(resolved: &ResolvedEdge, world: Option<&World>, nameservers: &[Sock
         found = nameservers.iter().copied().map(address).collect();
     }
     if found.is_empty() {
-        found = resolved.edge.to.iter().filter_map(|target| by_source(&target.party, &target.port)).collect();
+        let said = resolved.edge.to.iter().filter_map(matrix::Target::dialled);
+        found = said.map(|(host, port)| Dial::to(&host, port)).collect();
     }
     found.sort_by_key(|dial| format!("{dial:?}"));
     found.dedup();
     found
 }
 
-/// A name to look up, or an address.
-fn dial(host: String, port: u16) -> Dial {
-    match host.parse() {
-        Ok(address) => Dial::Address { address: SocketAddr::new(address, port), host: None },
-        Err(_) => Dial::Name { host, port },
-    }
-}
-
-/// The name by which MAS knows a party.
-fn host(party: &Party) -> Option<String> {
-    match party {
-        Party::Host { host, .. } => Some(host.clone()),
-        Party::Service(service) => Some(format!("{}.{}.svc.cluster.local", service.name, service.namespace)),
-        _ => None,
-    }
-}
-
-/// What the source itself says to dial.
-fn by_source(party: &Party, port: &Port) -> Option<Dial> {
-    let port = match port {
-        Port::Client(PortRef::Number(port)) | Port::Pod(PortRef::Number(port)) => *port,
-        Port::Client(PortRef::Name(_)) | Port::Pod(PortRef::Name(_)) => return None,
-        Port::Unknown { default } => (*default)?,
-    };
-    match party {
-        Party::Address(address) => Some(Dial::Address { address: SocketAddr::new(*address, port), host: None }),
-        named => host(named).map(|host| Dial::Name { host, port }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matrix::{Edge, Expect, Peer, Target};
-    use crate::world::{ObjectName, Protocol};
+    use crate::matrix::{Edge, Expect, Party, Peer, Port, Target};
+    use crate::world::{ObjectName, PortRef, Protocol};
 
     fn edge(party: Party, port: Port, exchange: Exchange, nets: &[&str]) -> ResolvedEdge {
         let peer = |net: &&str| Peer {

@@ -1,13 +1,14 @@
 //! Probing for ever: the scheduler says what is due, and the conversations are had.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::schedule::{self, Hint, Limits, Plan, Scheduler};
-use super::{Dial, Means, Task, converse_all};
+use super::{Dial, Means, Prober, Task, converse_all};
 use crate::judge::Attempt;
 use crate::matrix::{Exchange, Expect};
 
@@ -121,6 +122,11 @@ impl Patrol {
         }
     }
 
+    /// Probes with this one from now on; what is under way ends as it began.
+    pub fn use_prober(&mut self, prober: Arc<Prober>) {
+        self.means.prober = prober;
+    }
+
     /// What came of the next edge's probe that ends: its name, and one attempt an address. Pending for ever while there is nothing to probe.
     ///
     /// Cancel safe: what is under way goes on, and is given by the next call.
@@ -182,11 +188,10 @@ async fn until(wake: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
-    use std::sync::Arc;
 
     use super::*;
     use crate::judge::Reason;
-    use crate::observe::{Prober, ResolvConf};
+    use crate::observe::ResolvConf;
 
     fn patrol() -> Patrol {
         let means = Means {

@@ -17,12 +17,12 @@ use super::unmodelled::{self, Effect, Unmodelled};
 use super::{cidr, raw};
 use crate::finding::{Code, Finding};
 use crate::source::de::{self, UnknownKeys};
-use crate::source::{Node, Value};
+use crate::source::{Node, Place, Value};
 use crate::world::labels::{self, Requirement, Selector, Test};
-use crate::world::{Labels, Object, ObjectName, Protocol};
+use crate::world::{Labels, NotCovered, Object, ObjectName, Protocol};
 
 /// Collects policies out of API objects; objects of other kinds are passed over.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct PolicyBuilder {
     policies: Vec<Option<Policy>>,
     by_name: HashMap<ObjectName, usize>,
@@ -54,6 +54,11 @@ impl PolicyBuilder {
             self.findings.push(Finding::new(Code::KindNotModelled, object.label(), message, fix).at(object.place()));
             self.unmodelled.push(unmodelled);
         }
+    }
+
+    /// Takes note of policies that may exist and are not shown. Kinds that are no policies are passed over.
+    pub fn unseen(&mut self, group: &str, kind: &str, gap: &NotCovered) {
+        self.unmodelled.extend(unmodelled::unseen(group, kind, gap));
     }
 
     /// The policies that would exist in a cluster, and what was wrong with the others.
@@ -132,7 +137,7 @@ fn item(node: &Node, index: usize) -> &Node {
 }
 
 impl Lowering<'_> {
-    fn place(&self, node: &Node) -> crate::source::Place {
+    fn place(&self, node: &Node) -> Place {
         self.object.document.place(node)
     }
 

@@ -5,11 +5,11 @@ use std::fmt;
 
 use ipnet::IpNet;
 
+use super::Unmodelled;
 use super::tiers::{Tier, TierPolicy};
-use super::{Scope, Unmodelled};
 use crate::source::Place;
 use crate::world::labels::Selector;
-use crate::world::{Labels, ObjectName, Pod, Protocol};
+use crate::world::{Labels, ObjectName, Pod, Protocol, Scope};
 
 /// The direction of a rule, seen from the pods that its policy selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -205,7 +205,7 @@ impl PolicySet {
         }
         for (index, unmodelled) in set.unmodelled.iter().enumerate() {
             match &unmodelled.scope {
-                Scope::Cluster => set.everywhere.push(index),
+                Scope::Cluster | Scope::Outside(_) => set.everywhere.push(index),
                 Scope::Namespace(name) => in_namespace(&mut set.by_namespace, name).unmodelled.push(index),
             }
         }
@@ -236,9 +236,10 @@ impl PolicySet {
     }
 
     /// What is not modelled and could touch pods of a namespace.
-    pub fn unmodelled_in(&self, namespace: &str) -> impl Iterator<Item = &Unmodelled> {
+    pub fn unmodelled_in<'s>(&'s self, namespace: &'s str) -> impl Iterator<Item = &'s Unmodelled> {
         let here = self.by_namespace.get(namespace).into_iter().flat_map(|n| &n.unmodelled);
-        self.everywhere.iter().chain(here).filter_map(|index| self.unmodelled.get(*index))
+        let all = self.everywhere.iter().chain(here).filter_map(|index| self.unmodelled.get(*index));
+        all.filter(move |other| other.scope.touches(namespace))
     }
 
     /// The policy of this name.

@@ -2,7 +2,7 @@
 
 use super::Direction;
 use crate::source::{Node, Place};
-use crate::world::Object;
+use crate::world::{NotCovered, Object, Scope};
 
 /// A policy that is not evaluated. The verdicts that it can change are `unknown`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,15 +19,6 @@ pub struct Unmodelled {
     pub only: Option<Direction>,
     /// Why it is not evaluated, as the rest of "X ...".
     pub why: &'static str,
-}
-
-/// Whose connections a policy can touch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// Any pod's.
-    Cluster,
-    /// Those of the pods of one namespace.
-    Namespace(String),
 }
 
 /// What a policy that is not evaluated can do.
@@ -62,6 +53,12 @@ const KINDS: &[(&str, &str, Effect, Option<Direction>)] = &[
     ("policy.linkerd.io", "Server", Effect::Restricts, Some(Direction::Ingress)),
 ];
 
+/// These kinds, as `(group, kind)`.
+#[cfg(test)]
+pub(crate) fn unmodelled_kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
+    KINDS.iter().map(|(group, kind, ..)| (*group, *kind))
+}
+
 /// Kinds that are namespaced in none of these groups.
 const CLUSTER_KINDS: [&str; 5] = [
     "ClusterNetworkPolicy",
@@ -71,11 +68,20 @@ const CLUSTER_KINDS: [&str; 5] = [
     "GlobalNetworkPolicy",
 ];
 
+/// How Calico's own API shows the NetworkPolicies of Kubernetes.
+const CALICO_VIEW: &str = "knp.default.";
+
+fn of_kind(group: &str, kind: &str) -> Option<(Effect, Option<Direction>)> {
+    let below = |parent: &str| group.strip_suffix(parent).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    KINDS.iter().find(|(parent, own, ..)| *own == kind && below(parent)).map(|(_, _, effect, only)| (*effect, *only))
+}
+
 /// Recognises a policy of another kind.
 pub(super) fn recognise(object: &Object) -> Option<Unmodelled> {
-    let group = object.group();
-    let below = |parent: &str| group.strip_suffix(parent).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    let (_, _, effect, only) = *KINDS.iter().find(|(parent, kind, ..)| *kind == object.kind && below(parent))?;
+    let (effect, only) = of_kind(object.group(), &object.kind)?;
+    if object.group().ends_with("projectcalico.org") && object.name.starts_with(CALICO_VIEW) {
+        return None;
+    }
     let tier = object.document.root.at_path("/spec/tier").and_then(Node::text);
     let effect =
         if object.kind == "ClusterNetworkPolicy" && tier == Some("Baseline") { Effect::Baseline } else { effect };
@@ -93,6 +99,23 @@ pub(super) fn recognise(object: &Object) -> Option<Unmodelled> {
         effect,
         only,
         why: "is of a kind that is not evaluated",
+    })
+}
+
+/// Policies of a kind that may exist and are not shown; `None` for a kind that is no policy.
+pub(super) fn unseen(group: &str, kind: &str, gap: &NotCovered) -> Option<Unmodelled> {
+    let (effect, only) = match (group, kind) {
+        ("networking.k8s.io", "NetworkPolicy") => (Effect::Adds, None),
+        _ => of_kind(group, kind)?,
+    };
+    let (_, scope) = gap.hides.as_ref()?;
+    Some(Unmodelled {
+        object: gap.object.clone(),
+        place: gap.place.clone(),
+        scope: scope.clone(),
+        effect,
+        only,
+        why: "cannot be seen",
     })
 }
 

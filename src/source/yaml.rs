@@ -16,14 +16,14 @@ use super::{InputError, Place, Position, scalar};
 
 /// Most nodes one document may have, aliases expanded. An API object is limited to about 1.5 MiB, so this is generous.
 /// Tests reach a smaller limit sooner.
-const MAX_NODES: usize = if cfg!(test) { 400_000 } else { 4_000_000 };
+pub(super) const MAX_NODES: usize = if cfg!(test) { 400_000 } else { 4_000_000 };
 /// Most nodes that anchors and aliases may copy in one document: enough for real anchors, far too little for a bomb.
 const MAX_COPIES: usize = 100_000;
 const TOO_MANY_COPIES: &str = "anchors and aliases in this document expand to more than 100,000 values: write them out";
 /// Mappings with fewer keys are checked for duplicates by looking at each.
 const SCANNED_KEYS: usize = 32;
 /// Deepest nesting. The stack of everything that walks a tree is bounded by it.
-const MAX_DEPTH: usize = 96;
+pub(super) const MAX_DEPTH: usize = 96;
 
 /// One YAML document (or JSON value) of a file.
 #[derive(Debug, Clone)]
@@ -35,9 +35,14 @@ pub struct Document {
 }
 
 impl Document {
-    /// The place of a node of this document.
+    /// The place of a node of this document: its line and column, or in a live object its path.
     pub fn place(&self, node: &Node) -> Place {
-        Place::new(&self.file, node.at)
+        match node.at {
+            Position { line: 0, column: number @ 1.. } => {
+                Place::new(&format!("{}:{}", self.file, self.root.path_to(number)).into(), node.at)
+            }
+            at => Place::new(&self.file, at),
+        }
     }
 }
 
@@ -120,6 +125,34 @@ impl Node {
             Value::Seq(items) => items,
             _ => &[],
         }
+    }
+
+    /// `spec.ingress[0].from`: the way to the node of this number in a tree that is numbered in reading order.
+    fn path_to(&self, number: u32) -> String {
+        let mut path = String::new();
+        let mut node = self;
+        while node.at.column < number {
+            // Whatever is inside a child comes before the next one.
+            let before = |child: &Node| child.at.column <= number;
+            let next = match &node.value {
+                Value::Map(entries) => {
+                    entries[..entries.partition_point(|(_, child)| before(child))].last().map(|(key, child)| {
+                        path.push_str(if path.is_empty() { "" } else { "." });
+                        path.push_str(&key.text);
+                        child
+                    })
+                }
+                Value::Seq(items) => {
+                    let index = items.partition_point(before).saturating_sub(1);
+                    path.extend(["[", &index.to_string(), "]"]);
+                    items.get(index)
+                }
+                _ => None,
+            };
+            let Some(next) = next else { break };
+            node = next;
+        }
+        path
     }
 
     /// The text, if this is text.

@@ -15,8 +15,11 @@ mod workload;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+#[cfg(test)]
+pub(crate) use uncovered::route_kinds;
+
 use super::labels::NAMESPACE_NAME;
-use super::{EndpointSlice, Entrance, Labels, Namespace, Object, ObjectName, WorkloadKind, World};
+use super::{EndpointSlice, Entrance, Labels, Namespace, NotCovered, Object, ObjectName, WorkloadKind, World};
 use crate::finding::{Code, Finding};
 use crate::source::Place;
 
@@ -24,7 +27,7 @@ use crate::source::Place;
 type Lowered<T = ()> = Result<T, Box<Finding>>;
 
 /// Takes objects in any order and makes a [`World`] of them.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct WorldBuilder {
     world: World,
     findings: Vec<Finding>,
@@ -65,6 +68,12 @@ impl WorldBuilder {
             ("gateway.networking.k8s.io", "GatewayClass") => self.gateway_class(object),
             _ => self.other(object),
         }
+    }
+
+    /// Takes note of objects that may exist and are not shown. `told`: nobody asked for less, so it is a finding too.
+    pub fn unseen(&mut self, gap: NotCovered, told: bool) {
+        self.findings.extend(told.then(|| uncovered::finding(&gap)));
+        self.world.not_covered.push(gap);
     }
 
     /// The world, and what was wrong or not covered in its objects, in source order.
@@ -120,7 +129,7 @@ fn named(mut labels: Labels, name: &str) -> Labels {
 }
 
 /// Items in source order, the later of two with one key in the place of the earlier.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Keyed<T, K = ObjectName> {
     index: HashMap<K, usize>,
     items: Vec<T>,

@@ -47,7 +47,7 @@ pub(super) fn ask(args: &NetworkArgs, gathered: Gathered) -> anyhow::Result<Fact
     let resolv = if args.nameserver.is_empty() {
         ResolvConf::system().context("/etc/resolv.conf cannot be read: name the servers with --nameserver")?
     } else {
-        ResolvConf::servers(args.nameserver.iter().map(|server| SocketAddr::new(*server, 53)).collect())
+        ResolvConf::of(&args.nameserver)
     };
     let Gathered { inputs, values, mas, found } = gathered;
     let round = Round {

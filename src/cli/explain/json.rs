@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Asked;
 use crate::judge::explain::{Explained, Fix, Group, Open, Through, Way, fits};
-use crate::load::inputs::Coverage;
+use crate::load::Coverage;
 use crate::policy::{Considered, ConsideredPolicy, NearestMiss, PolicyRef, PortSet, RuleRef, SideAnswer, Traffic};
 use crate::world::Protocol;
 

@@ -6,7 +6,7 @@ use super::{Asked, expected};
 use crate::cli::output::{Style, WIDTH, wrap};
 use crate::judge::Declared;
 use crate::judge::explain::{Explained, Fix, Group, Open, Overall, PairName, Through, Way, fits};
-use crate::load::inputs::Coverage;
+use crate::load::Coverage;
 use crate::policy::{Considered, ConsideredPolicy, Direction, Explanation, Fits, SideAnswer};
 
 /// Pairs that are listed of each group; `-o json` has all.

@@ -4,8 +4,6 @@
 
 mod schemes;
 
-use std::net::SocketAddr;
-
 use crate::matrix::Exchange;
 use crate::observe::{Dial, Task};
 use schemes::SCHEMES;
@@ -64,10 +62,7 @@ impl AdHoc {
 
     /// The conversations to have.
     pub(super) fn tasks(&self, deadline: std::time::Duration) -> Vec<Task> {
-        let dial = match self.host.parse() {
-            Ok(address) => Dial::Address { address: SocketAddr::new(address, self.port), host: None },
-            Err(_) => Dial::Name { host: self.host.clone(), port: self.port },
-        };
+        let dial = Dial::to(&self.host, self.port);
         let task = |exchange: &Exchange| Task {
             edge: self.shown.clone(),
             dial: dial.clone(),

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::round::{Round, Rows};
 use super::{Done, Exit};
+use crate::cli::signals;
 use crate::finding::Finding;
 use crate::judge::{Attempt, Board, Observation, State};
 use crate::observe::patrol::{self, Patrol};
@@ -26,19 +26,17 @@ const VOTES: (usize, usize) = (2, 3);
 pub(super) async fn watch(round: &Round, interval: Duration, listen: SocketAddr) -> anyhow::Result<Done> {
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let shared = Arc::new(Shared::new(Role::Both));
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut stop = signals::stop()?;
     let address = listener.local_addr()?;
     let _ = std::io::Write::write_all(
         &mut std::io::stderr(),
         format!("portreeve probe: http://{address}/metrics\n").as_bytes(),
     );
     let mut tasks = JoinSet::new();
-    tasks.spawn(serve::serve(listener, Arc::clone(&shared), Surface::Metrics, None, std::future::pending()));
+    tasks.spawn(serve::serve(listener, Arc::clone(&shared), Surface::Metrics, std::future::pending()));
     tokio::select! {
         biased;
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        _ = stop.wait_for(|stop| *stop) => {}
         ended = tasks.join_next() => anyhow::bail!("the listener ended by itself ({ended:?})"),
         never = probe_on(round, interval, &shared) => match never {},
     }

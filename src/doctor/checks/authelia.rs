@@ -7,7 +7,7 @@ use crate::doctor::tree::Said;
 use crate::doctor::{Flaw, Shape};
 use crate::guide::Setting;
 
-const GIVE_CONFIG: &str = "give the ConfigMap or Secret that holds Authelia's configuration.yml among --manifests";
+const GIVE_CONFIG: &str = "give the ConfigMap or Secret that holds Authelia's configuration.yml with --manifests";
 
 fn providers(facts: &Facts) -> Result<Vec<&ProviderFacts>, Answer> {
     let Some(mas) = facts.mas_facts() else { return Err(no_mas_config()) };

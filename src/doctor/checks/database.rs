@@ -5,7 +5,7 @@ use crate::doctor::facts::Facts;
 use crate::doctor::found::Given;
 use crate::guide::DatabaseServer;
 
-const SHOW_SQL: &str = "give the init script's ConfigMap, or the operator's object, among --manifests";
+const SHOW_SQL: &str = "give the init script's ConfigMap, or the operator's object, with --manifests or --cluster";
 const RIGHT_SQL: &str = "CREATE DATABASE mas OWNER mas (MAS's docs/setup/database.md)";
 
 pub(in crate::doctor) fn named(facts: &Facts) -> Answer {
@@ -60,7 +60,7 @@ pub(in crate::doctor) fn collation(facts: &Facts) -> Answer {
         return no_manifests();
     }
     let Some(first) = facts.found.sql.first() else {
-        return unknown("nothing among the manifests creates the database mas", SHOW_SQL);
+        return unknown("nothing that was read creates the database mas", SHOW_SQL);
     };
     if let Some(bad) = facts.found.sql.iter().find(|sql| sql.locale && !sql.template0) {
         return fail(
@@ -82,7 +82,7 @@ pub(in crate::doctor) fn owner(facts: &Facts) -> Answer {
         return no_manifests();
     }
     let Some(first) = facts.found.sql.first() else {
-        return unknown("nothing among the manifests creates the database mas", SHOW_SQL);
+        return unknown("nothing that was read creates the database mas", SHOW_SQL);
     };
     match facts.found.sql.iter().find(|sql| !sql.owned) {
         Some(bad) => fail(
@@ -114,7 +114,7 @@ pub(in crate::doctor) fn pooler(facts: &Facts) -> Answer {
             "connect to the database itself, or pool by session",
         ),
         Some(pooler) => pass(format!("{}: {host} pools by session", pooler.place)),
-        None => pass(format!("{host} is no pooler that the manifests show")),
+        None => pass(format!("{host} is no pooler that is known")),
     }
 }
 

@@ -132,7 +132,7 @@ pub(in crate::doctor) fn tls_secret(facts: &Facts) -> Answer {
         ),
         Some(secret) => pass(format!("{}: Secret {} has a certificate and its key", secret.place, secret.name)),
         None => unknown(
-            "no TLS Secret is among the manifests",
+            "no TLS Secret was read",
             "kubectl get secret mas-tls -o jsonpath='{.type}' must print kubernetes.io/tls; its end is checked with --network",
         ),
     }

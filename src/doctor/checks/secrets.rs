@@ -1,6 +1,6 @@
 //! The secrets: there, of the right length and encoding, no placeholders, the shared one the same on both sides.
 
-use super::{Answer, fail, no_mas_config, pass, unknown};
+use super::{Answer, fail, no_mas_config, pass, unknown, unread_secrets};
 use crate::doctor::facts::Facts;
 use crate::doctor::found::{Given, Kept, Role};
 use crate::doctor::{Presence, Shape};
@@ -57,12 +57,13 @@ fn judge(
     match (seen.first(), hidden) {
         (Some(one), _) => pass(format!("{}: {} bytes, no placeholder", one.label, one.presence.length)),
         (None, Some(hidden)) => unknown(hidden, "look at it where it is filled in, without printing it"),
+        (None, None) if let Some(answer) = unread_secrets(facts) => answer,
         (None, None) if facts.mas.is_some() && role != Role::Database && role != Role::Client => {
             fail(format!("neither MAS's config nor a Secret has it (the guide's key is {})", role.key()), make)
         }
         (None, None) => unknown(
-            format!("no Secret with the key {} is among the manifests", role.key()),
-            "give the Secret among --manifests (nothing of it is printed), or check that it exists",
+            format!("no Secret with the key {} was read", role.key()),
+            "give the Secret with --manifests (nothing of it is printed), or check that it exists",
         ),
     }
 }
@@ -127,7 +128,8 @@ pub(in crate::doctor) fn signing(facts: &Facts) -> Answer {
         return pass("secrets.keys_dir holds the keys; that one of them is RSA is not seen here");
     }
     if mas.keys.is_empty() {
-        return fail("MAS's config has no secrets.keys: tokens cannot be signed", make);
+        let none = || fail("MAS's config has no secrets.keys: tokens cannot be signed", make);
+        return unread_secrets(facts).unwrap_or_else(none);
     }
     let rsa = |given: &&Given| match given {
         Given::Here(presence, _) => presence.shape == Shape::PemRsa,

@@ -7,7 +7,7 @@ use crate::finding::Code;
 use crate::guide::Url;
 use crate::world::PortRef;
 
-const GIVE_CONFIG: &str = "give the ConfigMap or Secret that holds homeserver.yaml among --manifests";
+const GIVE_CONFIG: &str = "give the ConfigMap or Secret that holds homeserver.yaml with --manifests";
 
 fn no_config(facts: &Facts) -> Option<Answer> {
     facts.found.synapse.is_empty().then(|| unknown("Synapse's homeserver.yaml is not among the files", GIVE_CONFIG))
@@ -156,8 +156,8 @@ pub(in crate::doctor) fn mas_endpoint(facts: &Facts) -> Answer {
     };
     let Some(service) = facts.service(&url.host) else {
         return unknown(
-            format!("{} is no Service that the manifests have", url.host),
-            "give the Service among --manifests",
+            format!("{} is no Service that is known", url.host),
+            "correct the name, or give the Service with --manifests",
         );
     };
     match service.ports.iter().find(|port| port.port == url.port_or_default()) {

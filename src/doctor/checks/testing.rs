@@ -11,7 +11,10 @@ pub(in crate::doctor) fn pod_starts(facts: &Facts) -> Answer {
     };
     let ready: Vec<bool> = subject.pods.iter().filter_map(|pod| world.pod(*pod).ready).collect();
     if ready.is_empty() {
-        return unknown("the manifests have no status of MAS's pods", "kubectl get pods -o yaml, among --manifests");
+        return unknown(
+            "the status of MAS's pods is not known",
+            "give `kubectl get pods -o yaml` with --manifests, or --cluster",
+        );
     }
     let count = ready.iter().filter(|ready| **ready).count();
     if count == 0 {

@@ -218,6 +218,10 @@ fn idle(view: &View<'_>, policy: &Policy, peer: &PolicyPeer, rule_name: &str) ->
         }
     };
     let hit = |pod: &Pod| within.contains(pod.name.namespace.as_str()) && pods.matches(&pod.labels);
+    let unseen = |name: &&str| view.world.unseen("Pod", name).is_some();
+    if within.iter().any(unseen) || (within.is_empty() && view.world.unseen_anywhere("Namespace").is_some()) {
+        return None;
+    }
     let (message, fix) = if let (NamespaceMatch::Selected(selector), true) = (namespaces, within.is_empty()) {
         no_namespace(view, selector)
     } else if view.world.pods().any(|(_, pod)| pod.phase == Phase::Live && hit(pod)) {

@@ -124,16 +124,26 @@ impl<'r> Reach<'r> {
         live.map(|(id, _)| id).collect()
     }
 
+    /// `any-pod` with those of its pods that are not shown: of them nothing is known.
+    pub(crate) fn every_pod(&self) -> Vec<Side> {
+        let unseen = self.world.unseen_anywhere("Pod").map(|gap| Side::Unknown(gap.sentence()));
+        std::iter::once(Side::AnyPod(self.any_pod())).chain(unseen).collect()
+    }
+
     /// What a resolved peer stands for.
     pub(crate) fn sides(&self, peer: &Peer) -> Vec<Side> {
         match &peer.kind {
-            PeerKind::AnyPod => vec![Side::AnyPod(self.any_pod())],
+            PeerKind::AnyPod => self.every_pod(),
             PeerKind::Unresolved => vec![Side::Unknown("no source says who this is".to_owned())],
             PeerKind::Pods { namespace, pods, .. } => {
                 let live: Vec<PodId> =
                     pods.iter().copied().filter(|id| self.world.pod(*id).phase == Phase::Live).collect();
                 if live.is_empty() {
-                    return vec![Side::Unknown(format!("the sources show none of its pods in {namespace}"))];
+                    let why = match self.world.unseen("Pod", namespace) {
+                        Some(gap) => gap.sentence(),
+                        None => format!("the sources show none of its pods in {namespace}"),
+                    };
+                    return vec![Side::Unknown(why)];
                 }
                 vec![Side::Pods(live)]
             }

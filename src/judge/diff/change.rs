@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::policy::{
-    Admitted, Direction, Engine, Family, Peers, Policy, PolicySet, PortSet, Ports, Scope, Traffic, Unmodelled,
+    Admitted, Direction, Engine, Family, Peers, Policy, PolicySet, PortSet, Ports, Traffic, Unmodelled,
 };
 use crate::source::Place;
 use crate::world::{ObjectName, Pod, World};
@@ -210,10 +210,7 @@ impl Changes {
         let selects =
             |policy: &Policy| policy.rules(direction).is_some() && (policy.selects(left) || policy.selects(right));
         let policies = self.policies.iter().zip(&self.versions).filter(|(_, versions)| versions.iter().any(selects));
-        let here = |other: &&Unmodelled| match &other.scope {
-            Scope::Cluster => true,
-            Scope::Namespace(name) => *name == left.name.namespace,
-        };
+        let here = |other: &&Unmodelled| other.scope.touches(&left.name.namespace);
         let others =
             self.unmodelled.iter().filter(here).filter(|other| other.only.is_none_or(|only| only == direction));
         policies

@@ -59,7 +59,7 @@ impl<'a, 'w> Ends<'a, 'w> {
             Party::Service(name) => match self.world.services.get(name) {
                 // A Service opens nothing; its pods do, whatever port they serve.
                 Some(service) => self.backends(service).into(),
-                None => [unknown(format!("there is no Service {name} in the sources"))].into(),
+                None => [unknown(self.no_service(name))].into(),
             },
             party => self.sides(party).into(),
         };
@@ -80,7 +80,7 @@ impl<'a, 'w> Ends<'a, 'w> {
         };
         let found: Vec<Target> = match service {
             Some(Ok(service)) => self.behind(service, &assertion.port, assertion.protocol),
-            Some(Err(name)) => vec![nowhere(format!("there is no Service {name} in the sources"))],
+            Some(Err(name)) => vec![nowhere(self.no_service(name))],
             None => {
                 let sides = self.sides(&assertion.to);
                 sides.into_iter().flat_map(|side| self.on_port(side, &assertion.port, assertion.protocol)).collect()
@@ -93,26 +93,30 @@ impl<'a, 'w> Ends<'a, 'w> {
 
     /// Everything but Services.
     fn sides(&self, party: &Party) -> Vec<Side> {
-        let pods = |pods: Vec<PodId>, what: String| {
-            if pods.is_empty() { unknown(format!("the sources show no pod of {what}")) } else { Side::Pods(pods) }
+        let pods = |pods: Vec<PodId>, what: String, namespace: &str| {
+            if !pods.is_empty() {
+                return Side::Pods(pods);
+            }
+            unknown(self.absent("Pod", namespace, format!("the sources show no pod of {what}")))
         };
         let one = match party {
             Party::Subject => match self.subject {
                 Some(subject) => {
                     let live = subject.pods.iter().copied().filter(|id| self.world.pod(*id).phase == Phase::Live);
-                    pods(live.collect(), "the subject".to_owned())
+                    pods(live.collect(), "the subject".to_owned(), &subject.namespace)
                 }
                 None => unknown("it is not known which pods are the subject".to_owned()),
             },
             Party::Pod(name) => match self.pods.get(name) {
                 Some(id) => Side::Pods(vec![*id]),
-                None => unknown(format!("there is no pod {name} in the sources")),
+                None => unknown(self.absent("Pod", &name.namespace, format!("there is no pod {name} in the sources"))),
             },
-            Party::Workload(kind, name) => pods(self.map.of_workload(*kind, name), party.to_string()),
+            Party::Workload(kind, name) => pods(self.map.of_workload(*kind, name), party.to_string(), &name.namespace),
             Party::Selector { namespace, labels } => {
                 let namespace = namespace.as_ref().or(self.subject.map(|subject| &subject.namespace));
                 let found = namespace.map(|namespace| self.map.selected(namespace, labels));
-                pods(found.unwrap_or_default(), party.to_string())
+                let within = namespace.map(String::as_str).unwrap_or_default();
+                pods(found.unwrap_or_default(), party.to_string(), within)
             }
             Party::Address(address) => self.reach.at(*address),
             Party::Block(net) => Side::Range(Addresses::of(&[*net], &[])),
@@ -120,11 +124,11 @@ impl<'a, 'w> Ends<'a, 'w> {
                 Some(node) => {
                     return node.addresses.iter().map(|a| Side::Range(Addresses::single([*a]))).collect();
                 }
-                None => unknown(format!("there is no node {name} in the sources")),
+                None => unknown(self.absent("Node", "", format!("there is no node {name} in the sources"))),
             },
             Party::AnyPod => match self.reach.any_pod() {
                 pods if pods.is_empty() => unknown("the sources show no pod of any namespace".to_owned()),
-                pods => Side::AnyPod(pods),
+                _ => return self.reach.every_pod(),
             },
             Party::World => Side::Range(public().minus(&Addresses::single(self.reach.inside()))),
             Party::Service(_)
@@ -135,6 +139,18 @@ impl<'a, 'w> Ends<'a, 'w> {
             | Party::Unknown { .. } => unknown(format!("{party} is no endpoint of an assertion")),
         };
         vec![one]
+    }
+
+    /// What to say of something that is not here.
+    fn absent(&self, kind: &str, namespace: &str, message: String) -> String {
+        match self.world.unseen(kind, namespace) {
+            Some(gap) => format!("{message} ({})", gap.sentence()),
+            None => message,
+        }
+    }
+
+    fn no_service(&self, name: &ObjectName) -> String {
+        self.absent("Service", &name.namespace, format!("there is no Service {name} in the sources"))
     }
 
     /// A side on a pod port.

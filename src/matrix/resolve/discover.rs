@@ -50,7 +50,8 @@ impl<'a> Lookup<'a> {
                     _ => format!("no source says where {peer} is; it could be {}", listed(&names)),
                 };
                 let fix = format!("write `peers: {{{peer}: {{service: {example}}}}}`");
-                self.report(Code::PeerUnknown, peer, message, fix);
+                let gap = self.map.filter(|_| names.is_empty()).and_then(|map| map.world.unseen_anywhere("Service"));
+                self.report_absence(gap, Code::PeerUnknown, peer, message, fix);
                 vec![unresolved(None)]
             }
         }

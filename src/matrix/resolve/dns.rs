@@ -60,7 +60,8 @@ impl<'a> Lookup<'a> {
             LABEL.0, LABEL.1
         );
         let fix = format!("add its Service and pods (`kubectl get svc,pods -n {NAMESPACE} -o yaml`)");
-        self.report(Code::DefaultUsed, "dns", message, fix);
+        let gap = self.unseen("Service", NAMESPACE).or_else(|| self.unseen("Pod", NAMESPACE));
+        self.report_absence(gap, Code::DefaultUsed, "dns", message, fix);
         let selector = Labels::from([(LABEL.0.to_owned(), LABEL.1.to_owned())]);
         let kind = PeerKind::Pods { namespace: NAMESPACE.to_owned(), selector, pods: Vec::new() };
         let ports = if at_to_end { vec![PORT] } else { Vec::new() };

@@ -52,8 +52,12 @@ impl<'a> Lookup<'a> {
             return self.service(service, port);
         }
         match meant {
-            // A second label that is a namespace here is no top-level domain.
-            Some(meant) if meant.certain || map.world.namespaces.contains_key(&meant.name.namespace) => {
+            // A second label that is a namespace here, or may be one that is not shown, is no top-level domain.
+            Some(meant)
+                if meant.certain
+                    || map.world.namespaces.contains_key(&meant.name.namespace)
+                    || (self.is_usually_inside() && self.unseen("Service", &meant.name.namespace).is_some()) =>
+            {
                 self.service_named(&meant.name, port)
             }
             None if !host.contains('.') => {
@@ -91,12 +95,17 @@ impl<'a> Lookup<'a> {
         only.filter(|_| named.next().is_none())
     }
 
+    /// Databases and Synapse are usually inside the cluster, issuers and relays outside.
+    fn is_usually_inside(&self) -> bool {
+        matches!(self.edge.exchange, Exchange::Postgres { .. } | Exchange::Synapse { .. })
+    }
+
     /// Without a world.
     fn host_unseen(&mut self, host: &str, allow_private: &[IpNet], port: Option<&Port>) -> Vec<Peer> {
         let inside = match service_name(host, Some("-")) {
             Some(meant) if meant.certain => true,
-            // `db.postgres` or `example.org`: databases and Synapse are usually inside, issuers and relays outside.
-            Some(_) => matches!(self.edge.exchange, Exchange::Postgres { .. } | Exchange::Synapse { .. }),
+            // `db.postgres` or `example.org`?
+            Some(_) => self.is_usually_inside(),
             None => false,
         };
         if inside {

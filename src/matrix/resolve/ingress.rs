@@ -364,7 +364,8 @@ impl<'a> Lookup<'a> {
             "the pods of the ingress controller are not known; its chart's own label and namespace ({namespace}) stand in for them"
         );
         let fix = format!("add its manifests, or write `peers: {{{}: {{selector: {{namespace: …, …}}}}}}`", self.key());
-        self.report(Code::DefaultUsed, self.key(), message, fix);
+        let gap = self.unseen("Pod", family.name);
+        self.report_absence(gap, Code::DefaultUsed, self.key(), message, fix);
         let kind = PeerKind::Pods { namespace, selector, pods: Vec::new() };
         Peer { kind, ports: ports.unwrap_or_default().to_vec(), service: None, by_default: true }
     }

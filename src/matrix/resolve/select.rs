@@ -135,7 +135,8 @@ impl Lookup<'_> {
         if pods.is_empty() {
             if self.map.is_some() {
                 let message = format!("the selector matches no known pod in namespace {namespace}");
-                self.report(Code::SelectorMatchesNothing, self.key(), message, "correct the labels or the namespace");
+                let (gap, fix) = (self.unseen("Pod", namespace), "correct the labels or the namespace");
+                self.report_absence(gap, Code::SelectorMatchesNothing, self.key(), message, fix);
             }
             let kind = PeerKind::Pods { namespace: namespace.to_owned(), selector: labels.clone(), pods };
             return vec![Peer { kind, ports: self.literal_ports(port), service: None, by_default: false }];

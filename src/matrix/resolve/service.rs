@@ -10,7 +10,7 @@ use super::{Lookup, distinct, unresolved};
 use crate::finding::{Code, Finding};
 use crate::matrix::{Peer, PeerKind, Port};
 use crate::source::de::closest;
-use crate::world::{Endpoint, ObjectName, PodId, PortRef, Protocol, Service, ServiceKind, ServicePort};
+use crate::world::{Endpoint, NotCovered, ObjectName, PodId, PortRef, Protocol, Service, ServiceKind, ServicePort};
 
 /// What is behind one port of a Service.
 pub(crate) struct Endpoints {
@@ -62,6 +62,8 @@ pub(super) fn endpoints(map: &Map<'_>, service: &Service, entry: &ServicePort) -
         for endpoint in &slice.endpoints {
             match pod_of(map, endpoint) {
                 Some(pod) => add(&mut found.pods, pod, &numbers),
+                // A pod that is not shown is no address outside the cluster.
+                None if endpoint.pod.as_ref().is_some_and(|pod| map.world.unseen("Pod", &pod.namespace).is_some()) => {}
                 None => found
                     .others
                     .extend(endpoint.addresses.iter().flat_map(|ip| numbers.iter().map(|number| (*ip, *number)))),
@@ -118,9 +120,12 @@ impl<'a> Lookup<'a> {
         let fix = match (closest(&name.name, &known), elsewhere) {
             (Some(near), _) => format!("did you mean {}/{near}?", name.namespace),
             (None, Some(other)) => format!("did you mean {other}?"),
-            (None, None) => "correct the name, or add the Service's manifest".to_owned(),
+            (None, None) => "correct the name, or add the Service".to_owned(),
         };
-        self.report(Code::ReferenceBroken, &object, format!("there is no Service {name}"), fix);
+        let gap = self.unseen("Service", &name.namespace);
+        let message =
+            if gap.is_some() { format!("Service {name} is not known") } else { format!("there is no Service {name}") };
+        self.report_absence(gap, Code::ReferenceBroken, &object, message, fix);
         vec![unresolved(port)]
     }
 
@@ -184,8 +189,8 @@ impl<'a> Lookup<'a> {
         if let Some(selector) = &service.selector {
             if found.others.is_empty() {
                 let message = format!("{name} selects no pod that is known");
-                let fix = "correct its selector, or add the manifests of its pods";
-                self.report_at(Code::ReferenceBroken, service, message, fix);
+                let fix = "correct its selector, or add its pods";
+                self.report_behind(self.unseen("Pod", namespace), service, message, fix);
             }
             let kind = PeerKind::Pods { namespace: namespace.to_owned(), selector: selector.clone(), pods: Vec::new() };
             return vec![Peer { kind, ports, service: via, by_default: false }];
@@ -193,7 +198,7 @@ impl<'a> Lookup<'a> {
         if found.others.is_empty() {
             let message = format!("{name} has neither a selector nor endpoints that are known");
             let fix = "add its EndpointSlices (`kubectl get endpointslices -o yaml`)";
-            self.report_at(Code::ReferenceBroken, service, message, fix);
+            self.report_behind(self.unseen("EndpointSlice", namespace), service, message, fix);
             return vec![unresolved(port)];
         }
         let nets = found.others.iter().map(|(ip, _)| (*ip).into()).collect();
@@ -321,6 +326,17 @@ impl<'a> Lookup<'a> {
             self.report(Code::PeerUnknown, self.key(), message, fix);
         }
         usual.or(only)
+    }
+
+    /// Nothing is behind a Service, or it is not shown.
+    fn report_behind(&mut self, gap: Option<&NotCovered>, service: &Service, message: String, fix: &str) {
+        match gap {
+            Some(gap) => {
+                let message = format!("{message} ({})", gap.sentence());
+                self.report_at(Code::PeerUnknown, service, message, gap.fix.clone());
+            }
+            None => self.report_at(Code::ReferenceBroken, service, message, fix),
+        }
     }
 
     pub(super) fn report_at(&mut self, code: Code, service: &Service, message: String, fix: impl Into<String>) {

@@ -28,7 +28,16 @@ pub(super) fn find(rule: &SubjectRule, map: Option<&Map<'_>>, findings: &mut Vec
             Some(subject)
         }
         Err(why) => {
-            findings.push(Finding::new(Code::SubjectUnclear, "subject", why, FIX));
+            let finding = match map.world.unseen_anywhere("Pod") {
+                Some(gap) => Finding::new(
+                    Code::SubjectUnclear,
+                    "subject",
+                    format!("{why} ({})", gap.sentence()),
+                    gap.fix.clone(),
+                ),
+                None => Finding::new(Code::SubjectUnclear, "subject", why, FIX),
+            };
+            findings.push(finding);
             None
         }
     }

@@ -16,7 +16,7 @@ use crate::world::{Labels, Protocol, WorkloadKind, objects};
 fn guide_world(more: &str) -> World {
     let mut builder = WorldBuilder::default();
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/guide-world"));
-    let loaded = crate::load::world(&[folder], &mut |object| builder.add(&object)).unwrap();
+    let loaded = crate::load::manifests::each(&[folder], &mut |object| builder.add(&object)).unwrap();
     assert_eq!(loaded.problems, []);
     finish(builder, more)
 }

@@ -47,7 +47,7 @@ fn an_endless_drip() {
 fn whoami() {
     let unknown = r#"{"errcode":"M_UNKNOWN_TOKEN","error":"Token is not active"}"#;
     check(Exchange::Whoami, &[Hear, say(&answer("401 Unauthorized", unknown))], Reason::Ok, "asked MAS");
-    check(Exchange::Whoami, &[Hear, say(&answer("503 No", "{}"))], Reason::RelayFailed, "cannot reach MAS");
+    check(Exchange::Whoami, &[Hear, say(&answer("503 No", "{}"))], Reason::RelayFailed, "cannot ask MAS");
     check(Exchange::Whoami, &[Hear, say(&answer("401 No", "<html>"))], Reason::HttpBody, "page instead");
 }
 

@@ -10,11 +10,11 @@ use crate::finding::{Code, Finding};
 use crate::policy::answer::PolicyKind;
 use crate::policy::raw::{self, tiers as raw_tiers};
 use crate::policy::tiers::{Action, Tier, TierPeer, TierPeers, TierPods, TierPolicy, TierPort, TierRule};
-use crate::policy::unmodelled::{Effect, Scope, Unmodelled};
+use crate::policy::unmodelled::{Effect, Unmodelled};
 use crate::policy::{Direction, PolicyBuilder, cidr};
 use crate::source::Node;
-use crate::world::Object;
 use crate::world::labels::{self, Selector};
+use crate::world::{Object, Scope};
 
 const GROUP: &str = "policy.networking.k8s.io";
 

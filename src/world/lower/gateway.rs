@@ -10,7 +10,7 @@ use super::meta::{fields, name_of};
 use super::{Lowered, WorldBuilder};
 
 /// A Gateway, kept until all routes are known.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Gateway {
     class: String,
     /// Host names of its listeners.

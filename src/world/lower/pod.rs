@@ -11,7 +11,7 @@ use crate::source::Node;
 use crate::source::de::Field;
 
 /// A pod whose owner is not yet looked up.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Draft {
     pub(super) pod: Pod,
     pub(super) owner: Option<RawOwner>,

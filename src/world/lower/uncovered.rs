@@ -10,7 +10,7 @@ use crate::finding::{Code, Finding};
 use crate::source::{Node, Value};
 
 /// An object that may matter; whether it does is known once all pods are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Draft {
     not_covered: NotCovered,
     namespace: String,
@@ -59,6 +59,12 @@ const KINDS: &[(&str, &str, &str, CoveredIf)] = &[
     ("gateway.networking.k8s.io", "TLSRoute", NO_ROUTES, CoveredIf::Never),
 ];
 
+/// Kinds of routes that are not read, as `(group, kind)`.
+#[cfg(test)]
+pub(crate) fn route_kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
+    KINDS.iter().filter(|(_, _, why, _)| *why == NO_ROUTES).map(|(group, kind, ..)| (*group, *kind))
+}
+
 impl WorldBuilder {
     /// Any kind that is not lowered here.
     pub(super) fn other(&mut self, object: &Object) -> Lowered {
@@ -76,7 +82,13 @@ impl WorldBuilder {
             .iter()
             .find_map(|path| object.document.root.at_path(path).and_then(Node::text));
         self.uncovered.push(Draft {
-            not_covered: NotCovered { object: object.label(), why: why.to_owned(), place: object.place() },
+            not_covered: NotCovered {
+                object: object.label(),
+                why: why.to_owned(),
+                fix: fix(why).to_owned(),
+                place: object.place(),
+                hides: None,
+            },
             namespace: target.unwrap_or(&name.namespace).to_owned(),
             kind: object.kind.clone(),
             name: name.name,
@@ -104,12 +116,15 @@ impl Draft {
     }
 }
 
-/// The finding that says so.
-pub(super) fn finding(not_covered: &NotCovered) -> Finding {
-    let fix = match not_covered.why.as_str() {
+fn fix(why: &str) -> &'static str {
+    match why {
         NO_ROUTES => "name the peers of the edges that use it under `peers:`",
         NO_PODS => "add the pods: `kubectl get pods -A -o yaml`",
         _ => "give the rendered manifests (`helm template`, `kustomize build`) or a dump of the cluster",
-    };
-    Finding::new(Code::NotCovered, &not_covered.object, not_covered.why.clone(), fix).at(not_covered.place.clone())
+    }
+}
+
+/// The finding that says so.
+pub(super) fn finding(gap: &NotCovered) -> Finding {
+    Finding::new(Code::NotCovered, &gap.object, gap.why.clone(), gap.fix.clone()).at(gap.place.clone())
 }

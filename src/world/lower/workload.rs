@@ -13,13 +13,15 @@ use super::{Lowered, WorldBuilder};
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
 /// A workload whose owner is not yet looked up.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Draft {
     kind: WorkloadKind,
     name: ObjectName,
     selector: Labels,
     owner: Option<RawOwner>,
     scaled_to_zero: bool,
+    /// A Job that has ended makes no pod any more.
+    ended: bool,
     template: Pod,
 }
 
@@ -28,6 +30,20 @@ pub(super) struct Draft {
 struct RawWorkload {
     metadata: RawMeta,
     spec: RawSpec,
+    status: RawStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawStatus {
+    conditions: Vec<RawCondition>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawCondition {
+    r#type: String,
+    status: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -88,7 +104,9 @@ impl WorldBuilder {
         }
         let owner = raw.metadata.owner();
         let scaled_to_zero = raw.spec.replicas == Some(0);
-        let draft = Draft { kind, name: name.clone(), selector, owner, scaled_to_zero, template };
+        let ending = |c: &RawCondition| matches!(c.r#type.as_str(), "Complete" | "Failed") && c.status == "True";
+        let ended = kind == WorkloadKind::Job && raw.status.conditions.iter().any(ending);
+        let draft = Draft { kind, name: name.clone(), selector, owner, scaled_to_zero, ended, template };
         let earlier = self.workloads.put((kind, name), draft);
         self.replaced(object, earlier.map(|draft| draft.template.place));
         Ok(())
@@ -131,7 +149,7 @@ pub(super) fn join(pods: Vec<pod::Draft>, workloads: &[Draft]) -> (Vec<Pod>, Own
         let top = family.top(key.clone());
         let owner_speaks = top != key && index.contains_key(&top);
         let old_revision = top != key && draft.scaled_to_zero;
-        if !(owner_speaks || old_revision || live.contains(&top)) {
+        if !(owner_speaks || old_revision || draft.ended || live.contains(&top)) {
             templates.push(Pod { workload: Some(family.workload(&top)), ..draft.template.clone() });
         }
     }

@@ -28,7 +28,9 @@ fn dead_policy(view: &View<'_>, policy: &Policy, here: &[&Pod]) -> Option<Findin
         )
     } else {
         // Where no pod is known, or what makes pods was not rendered, nothing can be said.
-        if here.is_empty() || !view.world.not_covered.is_empty() || here.iter().any(|pod| policy.selects(pod)) {
+        let hidden = view.world.not_covered.iter().any(|gap| gap.hides.is_none())
+            || view.world.unseen("Pod", &policy.name.namespace).is_some();
+        if here.is_empty() || hidden || here.iter().any(|pod| policy.selects(pod)) {
             return None;
         }
         let message = format!("no known pod of {} has the labels {selector}", policy.name.namespace);

@@ -31,6 +31,8 @@ fn destinations<'v>(view: &View<'v>, policy: &Policy, rule: &Rule, direction: Di
     let pods = view.plain_pods().map(|(_, pod)| pod);
     match direction {
         Direction::Ingress => pods.filter(|pod| policy.selects(pod)).collect(),
+        // Others that are not shown may have the port.
+        Direction::Egress if view.world.unseen_anywhere("Pod").is_some() => Vec::new(),
         Direction::Egress => pods.filter(|pod| matches_pod(view, policy, rule, pod)).collect(),
     }
 }
