@@ -10,6 +10,7 @@ mod dial;
 mod dns;
 mod failure;
 mod http;
+mod mas;
 mod oidc;
 pub mod patrol;
 mod postgres;
@@ -37,7 +38,6 @@ use crate::matrix::Exchange;
 
 pub use converse::{Means, Task, converse_all};
 pub use dial::{Dial, dials};
-pub use postgres::Login;
 pub use resolver::{ResolvConf, resolve};
 pub use tls::roots_from_pem;
 
@@ -65,14 +65,12 @@ pub struct Target {
     pub source: Option<IpAddr>,
     /// Go one step further where the exchange has one: PostgreSQL's startup message, an identity provider's keys. To be done seldom (every 5 minutes), for it may leave lines in the peer's log.
     pub deep: bool,
-    /// Whom PostgreSQL's startup message names; no password is ever sent. Without it a made-up user, whose refusal is no failure.
-    pub login: Option<Login>,
 }
 
 impl Target {
     /// A target without a name of its own and without a fixed source address.
     pub fn new(edge: impl Into<String>, address: SocketAddr, exchange: Exchange) -> Self {
-        Self { edge: edge.into(), address, exchange, host: None, source: None, deep: false, login: None }
+        Self { edge: edge.into(), address, exchange, host: None, source: None, deep: false }
     }
 
     /// With the name that MAS has for the peer.
@@ -86,13 +84,6 @@ impl Target {
     #[must_use]
     pub fn deep(mut self) -> Self {
         self.deep = true;
-        self
-    }
-
-    /// With the names that MAS's own connections to PostgreSQL have.
-    #[must_use]
-    pub fn with_login(mut self, login: Login) -> Self {
-        self.login = Some(login);
         self
     }
 
@@ -181,10 +172,14 @@ impl Prober {
             Exchange::Tcp => run.connect().await.map(|_| "the connection was accepted".to_owned()),
             Exchange::DnsUdp => dns::udp(&mut run).await,
             Exchange::DnsTcp => dns::tcp(&mut run).await,
-            Exchange::Postgres { ssl_mode } => postgres::exchange(&mut run, *ssl_mode).await,
-            Exchange::Smtp { mode } => smtp::exchange(&mut run, *mode).await,
+            Exchange::Postgres { ssl_mode, negotiation, login } => {
+                postgres::exchange(&mut run, *ssl_mode, *negotiation, login.as_ref()).await
+            }
+            Exchange::Smtp { mode, auth } => smtp::exchange(&mut run, *mode, *auth).await,
             Exchange::Oidc { issuer } => oidc::exchange(&mut run, issuer).await,
-            Exchange::MasDiscovery => oidc::mas_discovery(&mut run).await,
+            Exchange::MasDiscovery { issuer } => mas::discovery(&mut run, issuer.as_deref()).await,
+            Exchange::MasPublic { url, issuer } => mas::public(&mut run, url, issuer).await,
+            Exchange::MasHealth => mas::health(&mut run).await,
             Exchange::Synapse { endpoint } => synapse::versions(&mut run, endpoint).await,
             Exchange::Whoami => synapse::whoami(&mut run).await,
             Exchange::Http { tls, host } => http::exchange(&mut run, *tls, host).await,

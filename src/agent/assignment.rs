@@ -234,8 +234,14 @@ fn assigned(resolved: &ResolvedEdge, resolution: &Resolution) -> Option<Assigned
         // Whether Synapse reaches MAS is asked at Synapse, where MAS reaches it.
         let synapse = resolution.edges.iter().find(|e| matches!(e.edge.exchange, Exchange::Synapse { .. }))?;
         (Vantage::Subject, Exchange::Whoami, places(synapse))
+    } else if let Some((host, port)) = edge.exchange.asked_at() {
+        // The public URL, as anybody would.
+        (Vantage::Stranger, edge.exchange.clone(), vec![Place { host, port }])
     } else if edge.from.contains(&Party::Subject) {
         (Vantage::Subject, edge.exchange.clone(), places(resolved))
+    } else if let Some((host, port)) = edge.exchange.asked_at() {
+        // From MAS's own pod the public URL is no edge, and may be closed: it is asked as anybody asks it.
+        (Vantage::Stranger, edge.exchange.clone(), vec![Place { host, port }])
     } else if edge.expect == Expect::Deny && edge.from.contains(&Party::AnyPod) {
         (Vantage::Stranger, edge.exchange.clone(), places(resolved))
     } else {

@@ -12,6 +12,9 @@ use crate::judge::Reason;
 
 use decode::{Decoder, Fault};
 
+/// Where OpenID Connect Discovery 1.0 §4 has the document.
+pub(super) const WELL_KNOWN: &str = "/.well-known/openid-configuration";
+
 /// One request. `Connection: close`, no body, no retry.
 #[derive(Debug, Clone)]
 pub(super) struct Get<'a> {

@@ -1,12 +1,10 @@
-//! OpenID Connect discovery: of an identity provider, and of MAS itself.
+//! OpenID Connect discovery of an identity provider.
 
 use super::failure::{Failure, quoted};
-use super::http::{self, Get};
+use super::http::{self, Get, WELL_KNOWN};
 use super::run::Run;
-use super::synapse::{Base, non_default, text};
+use super::synapse::{Base, text};
 use crate::judge::Reason;
-
-const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 
 /// Asks for an identity provider's discovery document, as MAS does at its start and every 15 minutes.
 pub(super) async fn exchange(run: &mut Run<'_>, issuer: &str) -> Result<String, Failure> {
@@ -18,7 +16,7 @@ pub(super) async fn exchange(run: &mut Run<'_>, issuer: &str) -> Result<String, 
     if answer.status != 200 {
         return Err(http::status(&get, answer.status));
     }
-    let detail = read_document(&answer.body, issuer)?;
+    let detail = read_document("the provider", &answer.body, issuer)?;
     if !run.target.deep {
         return Ok(detail);
     }
@@ -80,31 +78,20 @@ fn count_keys(body: &[u8]) -> Result<String, Failure> {
     }
 }
 
-/// Asks MAS for its own discovery document, as Synapse and the ingress controller's clients do.
-pub(super) async fn mas_discovery(run: &mut Run<'_>) -> Result<String, Failure> {
-    let host = run.host();
-    let port = run.target.host.is_none().then(|| non_default(false, run.target.address.port())).flatten();
-    let get = Get { tls: false, host: &host, port, path: WELL_KNOWN, bearer: None, body_for: &[200] };
-    let answer = http::fetch(run, &get).await?;
-    if answer.status != 200 {
-        return Err(http::status(&get, answer.status));
-    }
-    let object = http::json_object(&answer.body)?;
-    Ok(format!("MAS calls itself {}", quoted(text(&object, "issuer")?)))
-}
-
 /// The issuer must be the configured one byte for byte, a final slash included (OpenID Connect Discovery 1.0 §4.3); MAS refuses every login otherwise.
-pub(super) fn read_document(body: &[u8], issuer: &str) -> Result<String, Failure> {
+///
+/// `whose` document it is, for the sentence.
+pub(super) fn read_document(whose: &str, body: &[u8], issuer: &str) -> Result<String, Failure> {
     let object = http::json_object(body)?;
     let says = text(&object, "issuer")?;
     if says != issuer {
-        let detail = format!("the provider calls itself {}, configured is {}", quoted(says), quoted(issuer));
+        let detail = format!("{whose} calls itself {}, configured is {}", quoted(says), quoted(issuer));
         return Err(Failure::new(Reason::HttpBody, detail));
     }
     for key in ["authorization_endpoint", "token_endpoint", "jwks_uri"] {
         text(&object, key)?;
     }
-    Ok("the provider's discovery document names the configured issuer".to_owned())
+    Ok(format!("{whose}'s discovery document names the configured issuer"))
 }
 
 #[cfg(test)]
@@ -122,7 +109,7 @@ mod tests {
         }
         change(&mut object);
         let body = serde_json::to_vec(&object).unwrap();
-        match (read_document(&body, ISSUER), expect) {
+        match (read_document("the provider", &body, ISSUER), expect) {
             (Ok(_), Ok(())) => {}
             (Err(failure), Err(part)) => {
                 assert_eq!(failure.reason, Reason::HttpBody);

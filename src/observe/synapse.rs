@@ -102,9 +102,9 @@ fn read_whoami(get: &Get<'_>, answer: &Answer) -> Result<String, Failure> {
                 )),
             }
         }
-        // `HttpStatus` and not a reason of the network: our own connection, to Synapse, worked.
+        // Our own connection, to Synapse, worked.
         503 => Err(Failure::new(
-            Reason::HttpStatus,
+            Reason::RelayFailed,
             "Synapse answers but cannot ask MAS: HTTP status 503 to a made-up token; it cannot reach MAS, or MAS refuses its secret",
         )),
         // No word of Synapse about MAS, so not the status that is one.
@@ -156,7 +156,7 @@ impl Base {
     }
 
     /// As URLs are joined, and as MAS does it: what follows the last `/` of the base is lost (RFC 3986 §5.2.3).
-    fn join(&self, relative: &str) -> String {
+    pub(super) fn join(&self, relative: &str) -> String {
         let folder = self.path.rfind('/').map_or("/", |end| &self.path[..=end]);
         format!("{folder}{relative}")
     }
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(reason(401, r#"{"errcode":"M_MISSING_TOKEN","error":"x"}"#), Err(Reason::HttpBody));
         assert_eq!(reason(401, "{}"), Err(Reason::HttpBody));
         assert_eq!(reason(401, "<html>login</html>"), Err(Reason::HttpBody));
-        assert_eq!(reason(503, ""), Err(Reason::HttpStatus));
+        assert_eq!(reason(503, ""), Err(Reason::RelayFailed));
         for status in [200, 404, 429, 500, 502] {
             assert_eq!(reason(status, "{}"), Err(Reason::HttpBody));
         }
