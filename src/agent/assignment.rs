@@ -234,9 +234,6 @@ fn assigned(resolved: &ResolvedEdge, resolution: &Resolution) -> Option<Assigned
         // Whether Synapse reaches MAS is asked at Synapse, where MAS reaches it.
         let synapse = resolution.edges.iter().find(|e| matches!(e.edge.exchange, Exchange::Synapse { .. }))?;
         (Vantage::Subject, Exchange::Whoami, places(synapse))
-    } else if let Some((host, port)) = edge.exchange.asked_at() {
-        // The public URL, as anybody would.
-        (Vantage::Stranger, edge.exchange.clone(), vec![Place { host, port }])
     } else if edge.from.contains(&Party::Subject) {
         (Vantage::Subject, edge.exchange.clone(), places(resolved))
     } else if let Some((host, port)) = edge.exchange.asked_at() {
