@@ -27,6 +27,7 @@ mod wire_error;
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
@@ -127,6 +128,8 @@ pub struct Prober {
     trust: tls::Trust,
     helo: Option<String>,
     question: Name,
+    /// Where names out of a provider's document are looked up; `None`: they are not followed.
+    followed: Option<Arc<ResolvConf>>,
 }
 
 impl Prober {
@@ -136,7 +139,7 @@ impl Prober {
     /// [`SetupError::Root`] when a certificate cannot be used as a root.
     pub fn new(extra_roots: &[CertificateDer<'_>]) -> Result<Self, SetupError> {
         let question = Name::from_ascii(DNS_QUESTION).map_err(|_| SetupError::Question)?;
-        Ok(Self { trust: tls::Trust::new(extra_roots)?, helo: None, question })
+        Ok(Self { trust: tls::Trust::new(extra_roots)?, helo: None, question, followed: None })
     }
 
     /// Says this name in `EHLO`. Without it the address literal of the connection's own end is said, which is always true (RFC 5321 §4.1.3).
@@ -160,6 +163,13 @@ impl Prober {
         question.set_fqdn(true);
         self.question = question;
         Ok(self)
+    }
+
+    /// Reaches the endpoints, too, that an identity provider's document names on other hosts. For a person who asked; what runs by itself goes nowhere but where an edge leads.
+    #[must_use]
+    pub fn with_followed_endpoints(mut self, resolv: Arc<ResolvConf>) -> Self {
+        self.followed = Some(resolv);
+        self
     }
 
     /// Makes one attempt, which ends by `deadline` from now whatever the peer does. For edges that must not work it should be at least [`DENY_TIMEOUT`].

@@ -125,11 +125,11 @@ fn means(args: &Args) -> anyhow::Result<Means> {
         }
         None => Vec::new(),
     };
-    Ok(Means {
-        prober: Arc::new(Prober::new(&roots).context("--ca cannot be used")?),
-        resolv: Arc::new(resolv_conf(args)?),
-        deadline: Duration::from_secs_f64(args.timeout),
-    })
+    let resolv = Arc::new(resolv_conf(args)?);
+    let prober = Prober::new(&roots).context("--ca cannot be used")?;
+    // What goes on by itself goes nowhere but where an edge leads.
+    let prober = if args.watch { prober } else { prober.with_followed_endpoints(Arc::clone(&resolv)) };
+    Ok(Means { prober: Arc::new(prober), resolv, deadline: Duration::from_secs_f64(args.timeout) })
 }
 
 fn round(args: &Args, chosen: Vec<String>, means: Means) -> anyhow::Result<Round> {

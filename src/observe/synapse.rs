@@ -132,7 +132,17 @@ pub(super) struct Base {
 }
 
 impl Base {
+    /// A base has no query.
     pub(super) fn parse(url: &str) -> Result<Self, Failure> {
+        let base = Self::with_query(url)?;
+        if base.path.contains('?') {
+            return Err(Failure::new(Reason::ProberError, "the configured URL cannot be asked: it has a query"));
+        }
+        Ok(base)
+    }
+
+    /// An endpoint may have one, and then its path has it at its end.
+    pub(super) fn with_query(url: &str) -> Result<Self, Failure> {
         let refuse = |why: &str| {
             // The URL itself may hold a user's password.
             Err(Failure::new(Reason::ProberError, format!("the configured URL cannot be asked: {why}")))
@@ -147,12 +157,10 @@ impl Base {
         if authority.host().is_empty() || authority.as_str().contains('@') {
             return refuse("its host is empty or carries a user's name");
         }
-        if uri.query().is_some() {
-            return refuse("it has a query");
-        }
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let port = authority.port_u16().and_then(|port| non_default(tls, port));
-        Ok(Self { tls, host, port, path: uri.path().to_owned() })
+        let path = uri.path_and_query().map_or("/", hyper::http::uri::PathAndQuery::as_str).to_owned();
+        Ok(Self { tls, host, port, path })
     }
 
     /// As URLs are joined, and as MAS does it: what follows the last `/` of the base is lost (RFC 3986 §5.2.3).

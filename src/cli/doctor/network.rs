@@ -49,14 +49,12 @@ pub(super) fn ask(args: &NetworkArgs, gathered: Gathered) -> anyhow::Result<Fact
     } else {
         ResolvConf::of(&args.nameserver)
     };
+    let resolv = Arc::new(resolv);
+    let prober = Prober::new(&roots).context("--ca cannot be used")?.with_followed_endpoints(Arc::clone(&resolv));
     let Gathered { inputs, values, mas, found } = gathered;
     let round = Round {
         inputs,
-        means: Means {
-            prober: Arc::new(Prober::new(&roots).context("--ca cannot be used")?),
-            resolv: Arc::new(resolv),
-            deadline: Duration::from_secs_f64(args.timeout),
-        },
+        means: Means { prober: Arc::new(prober), resolv, deadline: Duration::from_secs_f64(args.timeout) },
         chosen: Vec::new(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;

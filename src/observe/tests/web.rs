@@ -1,6 +1,7 @@
 //! Conversations over HTTP: Synapse, MAS, identity providers.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -8,7 +9,7 @@ use tokio::net::TcpListener;
 use super::{DEADLINE, Drip, Hang, Hear, act, attempt, block_on, check, http, mas, oidc, public, say, synapse};
 use crate::judge::{Attempt, Reason};
 use crate::matrix::Exchange;
-use crate::observe::{Prober, Target};
+use crate::observe::{Prober, ResolvConf, Target};
 
 fn answer(status: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
@@ -109,18 +110,38 @@ fn the_health_of_mas_is_that_of_its_database() {
 
 /// One deep attempt against a peer that answers each connection in turn.
 fn deep(exchange: fn(SocketAddr) -> Exchange, answers: &[String]) -> Attempt {
+    deep_with(&Prober::new(&[]).unwrap(), exchange, answers, "")
+}
+
+/// The same, with a second peer that says `other` to everybody.
+fn followed(exchange: fn(SocketAddr) -> Exchange, answers: &[String], other: &str) -> Attempt {
+    let prober = Prober::new(&[]).unwrap().with_followed_endpoints(Arc::new(ResolvConf::servers(Vec::new())));
+    deep_with(&prober, exchange, answers, other)
+}
+
+fn deep_with(prober: &Prober, exchange: fn(SocketAddr) -> Exchange, answers: &[String], other: &str) -> Attempt {
     block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let elsewhere = TcpListener::bind("127.0.0.2:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let answers: Vec<String> =
-            answers.iter().map(|text| text.replace("PORT", &address.port().to_string())).collect();
+        let ports = [("PORT", address.port()), ("OTHER", elsewhere.local_addr().unwrap().port())];
+        let fill = |text: &String| {
+            ports.iter().fold(text.clone(), |text, (word, port)| text.replace(&format!(":{word}"), &format!(":{port}")))
+        };
+        let answers: Vec<String> = answers.iter().map(fill).collect();
         tokio::spawn(async move {
             for text in answers {
                 act(listener.accept().await.unwrap().0, vec![Hear, say(&answer("200 OK", &text))]).await;
             }
         });
+        let other = answer("200 OK", other);
+        tokio::spawn(async move {
+            loop {
+                act(elsewhere.accept().await.unwrap().0, vec![Hear, say(&other)]).await;
+            }
+        });
         let target = Target::new("a-to-b", address, exchange(address)).deep();
-        Prober::new(&[]).unwrap().probe(&target, DEADLINE).await
+        prober.probe(&target, DEADLINE).await
     })
 }
 
@@ -142,6 +163,22 @@ fn the_keys_of_a_provider() {
     let got = deep(issuer, &[document("http://keys.example/jwks")]);
     assert_eq!(got.reason, Reason::Ok, "{}", got.detail);
     assert!(got.detail.contains(r#"not asked for; MAS must also reach "keys.example""#), "{}", got.detail);
+    // Unless somebody asked for it: then the keys are got there. The provider is on loopback, so they may be, too.
+    let got = followed(issuer, &[document("http://127.0.0.2:OTHER/jwks?p=1")], r#"{"keys":[{}]}"#);
+    assert_eq!(got.reason, Reason::Ok, "{}", got.detail);
+    assert!(got.detail.ends_with(r#"jwks_uri at "127.0.0.2" is reached; it has 1 keys"#), "{}", got.detail);
+    let got = followed(issuer, &[document("http://127.0.0.2:OTHER/jwks")], "<html>");
+    assert_eq!(got.reason, Reason::HttpBody, "{}", got.detail);
+    let token = own
+        .replace("PORT/t", "PORT/t\",\"userinfo_endpoint\":\"http://127.0.0.2:1/u")
+        .replace("127.0.0.1:PORT/t", "127.0.0.2:OTHER/t");
+    let keys = r#"{"keys":[{}]}"#.to_owned();
+    let got = followed(issuer, &[token.clone(), keys.clone()], "");
+    assert_eq!(got.reason, Reason::Ok, "{}", got.detail);
+    assert!(got.detail.contains("is not (connect_refused_rst), which matters with fetch_userinfo"), "{}", got.detail);
+    let got = followed(issuer, &[token.replace(":OTHER", ":1"), keys], "");
+    assert_eq!(got.reason, Reason::ConnectRefusedRst, "{}", got.detail);
+    assert!(got.detail.starts_with(r#"token_endpoint at "127.0.0.2":"#), "{}", got.detail);
     let got = deep(issuer, &[document("nowhere")]);
     assert_eq!(got.reason, Reason::HttpBody, "{}", got.detail);
 }

@@ -27,7 +27,7 @@ pub(super) const SCHEMES: &[Scheme] = &[
     scheme("smtp", "RELAY[:587]", Some(587), "after the banner EHLO, STARTTLS, EHLO again, QUIT; on port 25 without STARTTLS, as MAS's mode `plain`"),
     scheme("smtps", "RELAY[:465]", Some(465), "TLS from the first byte, then EHLO and QUIT"),
     scheme("dns", "SERVER[:53]", Some(53), "one question over UDP and one over TCP; that the name does not exist is an answer, too"),
-    scheme("oidc", "ISSUER-HOST[:443][/PATH]", Some(443), "GET of the discovery document, whose issuer must be https://ISSUER-HOST… byte for byte, and of the keys"),
+    scheme("oidc", "ISSUER-HOST[:443][/PATH]", Some(443), "GET of the discovery document, whose issuer must be https://ISSUER-HOST… byte for byte, and of the keys; a TLS handshake with the token and userinfo endpoints on other hosts"),
     scheme("mas", "AUTH-HOST[:443][/PATH]", Some(443), "GET of MAS's discovery document by its public URL: 404 no router, 502 or 504 MAS not reached, 503 no endpoint"),
     scheme("mas-health", "POD[:8081]", Some(8081), "GET /health of MAS: whether it reaches its database"),
     scheme("synapse", "SERVICE[:8008]", Some(8008), "GET of the supported versions, of the interface for MAS, and whoami with a made-up token: 401 if Synapse reaches MAS, 503 if not"),
@@ -66,7 +66,7 @@ pub(super) fn conversation(parts: &Parts<'_>) -> Result<(Vec<Exchange>, &'static
         // The issuer as it was written: a slash at its end makes another one.
         "oidc" => (
             vec![Exchange::Oidc { issuer: format!("https://{}{path}", parts.authority) }],
-            "a TLS handshake and GET of the discovery document, and again of the keys",
+            "a TLS handshake and GET of the discovery document, and again of the keys; a handshake with endpoints on other hosts",
         ),
         "mas" => {
             let url = Url::parse(&format!("https://{}{path}", parts.authority)).map_err(str::to_owned)?.normalized();
