@@ -5,6 +5,7 @@
 //! Pure.
 
 pub mod checklist;
+pub mod configs;
 mod database;
 pub mod mas_config;
 mod modes;
@@ -12,9 +13,10 @@ mod setting;
 mod url;
 pub mod values;
 
+pub(crate) use database::ssl_mode;
 pub use database::{Database, DatabaseServer, DatabaseUri};
 pub use mas_config::{MasConfig, is_loopback};
-pub use modes::{SmtpMode, SslMode};
+pub use modes::{Login, SmtpMode, SslMode, SslNegotiation};
 pub use setting::{Cite, Setting};
 pub(crate) use setting::{setting, under};
 pub use url::{Scheme, Url, host_name};

@@ -10,7 +10,7 @@ pub mod resolve;
 mod resolved;
 pub mod traffic_matrix;
 
-pub use crate::guide::{SmtpMode, SslMode};
+pub use crate::guide::{Login, SmtpMode, SslMode, SslNegotiation};
 pub use derive::{Sources, derive};
 pub use edge::{Edge, Exchange, Expect, Intent, Party, Port, Provenance, SubjectRule, Target};
 pub use endpoint::{parse_block, parse_endpoint};

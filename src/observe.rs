@@ -10,6 +10,7 @@ mod dial;
 mod dns;
 mod failure;
 mod http;
+mod mas;
 mod oidc;
 pub mod patrol;
 mod postgres;
@@ -26,6 +27,7 @@ mod wire_error;
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
@@ -37,7 +39,6 @@ use crate::matrix::Exchange;
 
 pub use converse::{Means, Task, converse_all};
 pub use dial::{Dial, dials};
-pub use postgres::Login;
 pub use resolver::{ResolvConf, resolve};
 pub use tls::roots_from_pem;
 
@@ -65,14 +66,12 @@ pub struct Target {
     pub source: Option<IpAddr>,
     /// Go one step further where the exchange has one: PostgreSQL's startup message, an identity provider's keys. To be done seldom (every 5 minutes), for it may leave lines in the peer's log.
     pub deep: bool,
-    /// Whom PostgreSQL's startup message names; no password is ever sent. Without it a made-up user, whose refusal is no failure.
-    pub login: Option<Login>,
 }
 
 impl Target {
     /// A target without a name of its own and without a fixed source address.
     pub fn new(edge: impl Into<String>, address: SocketAddr, exchange: Exchange) -> Self {
-        Self { edge: edge.into(), address, exchange, host: None, source: None, deep: false, login: None }
+        Self { edge: edge.into(), address, exchange, host: None, source: None, deep: false }
     }
 
     /// With the name that MAS has for the peer.
@@ -86,13 +85,6 @@ impl Target {
     #[must_use]
     pub fn deep(mut self) -> Self {
         self.deep = true;
-        self
-    }
-
-    /// With the names that MAS's own connections to PostgreSQL have.
-    #[must_use]
-    pub fn with_login(mut self, login: Login) -> Self {
-        self.login = Some(login);
         self
     }
 
@@ -136,6 +128,8 @@ pub struct Prober {
     trust: tls::Trust,
     helo: Option<String>,
     question: Name,
+    /// Where names out of a provider's document are looked up; `None`: they are not followed.
+    followed: Option<Arc<ResolvConf>>,
 }
 
 impl Prober {
@@ -145,7 +139,7 @@ impl Prober {
     /// [`SetupError::Root`] when a certificate cannot be used as a root.
     pub fn new(extra_roots: &[CertificateDer<'_>]) -> Result<Self, SetupError> {
         let question = Name::from_ascii(DNS_QUESTION).map_err(|_| SetupError::Question)?;
-        Ok(Self { trust: tls::Trust::new(extra_roots)?, helo: None, question })
+        Ok(Self { trust: tls::Trust::new(extra_roots)?, helo: None, question, followed: None })
     }
 
     /// Says this name in `EHLO`. Without it the address literal of the connection's own end is said, which is always true (RFC 5321 §4.1.3).
@@ -171,6 +165,13 @@ impl Prober {
         Ok(self)
     }
 
+    /// Reaches the endpoints, too, that an identity provider's document names on other hosts. For a person who asked; what runs by itself goes nowhere but where an edge leads.
+    #[must_use]
+    pub fn with_followed_endpoints(mut self, resolv: Arc<ResolvConf>) -> Self {
+        self.followed = Some(resolv);
+        self
+    }
+
     /// Makes one attempt, which ends by `deadline` from now whatever the peer does. For edges that must not work it should be at least [`DENY_TIMEOUT`].
     ///
     /// Must run inside a tokio runtime with I/O and time enabled, of either flavour.
@@ -181,10 +182,14 @@ impl Prober {
             Exchange::Tcp => run.connect().await.map(|_| "the connection was accepted".to_owned()),
             Exchange::DnsUdp => dns::udp(&mut run).await,
             Exchange::DnsTcp => dns::tcp(&mut run).await,
-            Exchange::Postgres { ssl_mode } => postgres::exchange(&mut run, *ssl_mode).await,
-            Exchange::Smtp { mode } => smtp::exchange(&mut run, *mode).await,
+            Exchange::Postgres { ssl_mode, negotiation, login } => {
+                postgres::exchange(&mut run, *ssl_mode, *negotiation, login.as_ref()).await
+            }
+            Exchange::Smtp { mode, auth } => smtp::exchange(&mut run, *mode, *auth).await,
             Exchange::Oidc { issuer } => oidc::exchange(&mut run, issuer).await,
-            Exchange::MasDiscovery => oidc::mas_discovery(&mut run).await,
+            Exchange::MasDiscovery { issuer } => mas::discovery(&mut run, issuer.as_deref()).await,
+            Exchange::MasPublic { url, issuer } => mas::public(&mut run, url, issuer).await,
+            Exchange::MasHealth => mas::health(&mut run).await,
             Exchange::Synapse { endpoint } => synapse::versions(&mut run, endpoint).await,
             Exchange::Whoami => synapse::whoami(&mut run).await,
             Exchange::Http { tls, host } => http::exchange(&mut run, *tls, host).await,

@@ -24,7 +24,7 @@ pub use pod::{ContainerPort, Phase, Pod, PodId, Proxies, Workload};
 pub(crate) use ports::is_label;
 pub use ports::{PortText, parse_port, parse_protocol};
 pub use service::{Endpoint, EndpointSlice, LoadBalancerAddress, Service, ServiceKind, ServicePort};
-pub use unseen::{NotCovered, Scope};
+pub use unseen::{NotCovered, Scope, Uncovered};
 
 use crate::source::Place;
 

@@ -91,6 +91,30 @@ fn pure_modules_stay_pure() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// What only some rooms may know: a runtime, and the client of a real cluster, which is a way in and the way to the agents. Whoever else needs objects
+/// takes them as [`portreeve::world::Object`]s.
+const KNOWN_IN: [(&str, &[&str]); 3] = [
+    ("tokio", &["agent/ask", "agent/run", "cli", "demo", "load/cluster", "observe", "serve"]),
+    ("kube::", &["agent/ask", "load/cluster"]),
+    ("k8s_openapi", &["agent/ask", "load/cluster"]),
+];
+
+#[test]
+fn runtime_and_client_stay_where_they_belong() {
+    let mut wrong = Vec::new();
+    for path in files("src", "rs") {
+        let name = below_src(&path);
+        let code = code(&path);
+        for (word, rooms) in KNOWN_IN {
+            let here = rooms.iter().any(|room| name == format!("{room}.rs") || name.starts_with(&format!("{room}/")));
+            if code.contains(word) && !here && !is_test(&name) {
+                wrong.push(format!("src/{name} uses {word}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 /// Each room, and the rooms it may look at: those to its left in the drawing in lib.rs. Only wiring (cli, demo, main) sees everything.
 const FLOW: [(&str, &[&str]); 12] = [
     ("source", &[]),
@@ -231,7 +255,7 @@ fn no_test_is_left_out_everywhere() {
 
 #[test]
 fn no_machine_is_named() {
-    for folder in ["src", "tests", "docs", "policies", "dashboards"] {
+    for folder in ["src", "tests", "docs", "policies", "dashboards", "deploy"] {
         for extension in ["rs", "md", "yaml", "json", "sh", "py"] {
             for path in files(folder, extension) {
                 let text = fs::read_to_string(&path).unwrap();

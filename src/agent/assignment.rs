@@ -236,6 +236,9 @@ fn assigned(resolved: &ResolvedEdge, resolution: &Resolution) -> Option<Assigned
         (Vantage::Subject, Exchange::Whoami, places(synapse))
     } else if edge.from.contains(&Party::Subject) {
         (Vantage::Subject, edge.exchange.clone(), places(resolved))
+    } else if let Some((host, port)) = edge.exchange.asked_at() {
+        // From MAS's own pod the public URL is no edge, and may be closed: it is asked as anybody asks it.
+        (Vantage::Stranger, edge.exchange.clone(), vec![Place { host, port }])
     } else if edge.expect == Expect::Deny && edge.from.contains(&Party::AnyPod) {
         (Vantage::Stranger, edge.exchange.clone(), places(resolved))
     } else {

@@ -264,10 +264,7 @@ impl Agent {
         let alive = newest.values().flatten().any(|attempt| attempt.reason.is_from_outside());
         let observed: BTreeMap<String, Observation> = newest
             .into_iter()
-            .map(|(edge, attempts)| {
-                let second_hand = self.rows.iter().any(|row| row.name == edge && row.exchange == Exchange::Whoami);
-                (edge, Observation { attempts, target_up: None, source_has_network: alive, second_hand })
-            })
+            .map(|(edge, attempts)| (edge, Observation { attempts, target_up: None, source_has_network: alive }))
             .collect();
         let mut edges = self.rows.clone();
         join(&mut edges, &observed, &[], Mode::Enforce);

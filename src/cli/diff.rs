@@ -66,7 +66,7 @@ enum FailOn {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
-    let (left, right) = sides(args)?;
+    let Sides { left, right, notes } = sides(args)?;
     let before = Engine::new(&left.world, &left.policies).with_dialect(args.dialect.dialect);
     let after = Engine::new(&right.world, &right.policies).with_dialect(args.dialect.dialect);
     let found = diff(&before, &after);
@@ -80,8 +80,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
         FailOn::Any => !found.rows.is_empty(),
     };
     let text = match args.output {
-        Format::Text => text(&found, &left, &right, Style::detect()),
-        Format::Json => output::json(&json_of(&found, &left, &right))?,
+        Format::Text => text(&found, &left, &right, &notes, Style::detect()),
+        Format::Json => output::json(&json_of(&found, &left, &right, &notes))?,
     };
     Ok(Done { text, exit: Exit::findings_if(failed) })
 }
@@ -89,8 +89,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
 /// The word that means the live cluster.
 const LIVE: &str = "cluster";
 
+/// What is compared.
+struct Sides {
+    left: Snapshot,
+    right: Snapshot,
+    /// How they are to be understood.
+    notes: Vec<String>,
+}
+
 /// Reads both sides, a live cluster only once.
-fn sides(args: &Args) -> anyhow::Result<(Snapshot, Snapshot)> {
+fn sides(args: &Args) -> anyhow::Result<Sides> {
     let is_live = |path: &Path| path.as_os_str() == LIVE;
     let live = [&args.left, &args.right].map(|path| is_live(path));
     anyhow::ensure!(live != [true, true], "A and B are the same cluster: one of them must be a file or a folder");
@@ -108,7 +116,8 @@ fn sides(args: &Args) -> anyhow::Result<(Snapshot, Snapshot)> {
             cluster = Some(with);
         }
     }
-    let side = |path: &PathBuf| -> anyhow::Result<Snapshot> {
+    let mut notes = Vec::new();
+    let mut side = |name: &str, path: &PathBuf| -> anyhow::Result<Snapshot> {
         if is_live(path) {
             return Ok(cluster.clone().unwrap_or_else(|| shared.clone()).finish());
         }
@@ -121,12 +130,17 @@ fn sides(args: &Args) -> anyhow::Result<(Snapshot, Snapshot)> {
         })?;
         let borrowing = borrowing.map(|borrowing| borrowing.with_account_of(&own));
         let own = own.finish();
-        Ok(borrowing.filter(|_| own.world.pods.is_empty()).map_or(own, Builder::finish))
+        let Some(borrowing) = borrowing.filter(|_| own.world.pods.is_empty()) else { return Ok(own) };
+        notes.push(format!(
+            "{name} has policies only: they stand in the cluster's pods, in the place of all policies that are there; with --cluster they come on top of these"
+        ));
+        Ok(borrowing.finish())
     };
-    Ok((side(&args.left)?, side(&args.right)?))
+    let (left, right) = (side("A", &args.left)?, side("B", &args.right)?);
+    Ok(Sides { left, right, notes })
 }
 
-fn text(found: &Difference, left: &Snapshot, right: &Snapshot, style: Style) -> String {
+fn text(found: &Difference, left: &Snapshot, right: &Snapshot, notes: &[String], style: Style) -> String {
     let mut out = String::new();
     let (opens, closes, unknown) = counts(found);
     if found.rows.is_empty() {
@@ -162,6 +176,9 @@ fn text(found: &Difference, left: &Snapshot, right: &Snapshot, style: Style) -> 
         if !only.is_empty() {
             line(&mut out, 2, &format!("only in {side}, not compared: {}", names(only)));
         }
+    }
+    for note in notes {
+        line(&mut out, 2, &format!("note: {note}"));
     }
     for (side, snapshot) in [("A", left), ("B", right)] {
         for missing in &snapshot.coverage.not_covered {
@@ -221,7 +238,7 @@ fn line(out: &mut String, indent: usize, text: &str) {
     }
 }
 
-fn json_of(found: &Difference, left: &Snapshot, right: &Snapshot) -> Value {
+fn json_of(found: &Difference, left: &Snapshot, right: &Snapshot, notes: &[String]) -> Value {
     let (opens, closes, unknown) = counts(found);
     let policies: Vec<Value> = found
         .policies
@@ -237,6 +254,7 @@ fn json_of(found: &Difference, left: &Snapshot, right: &Snapshot) -> Value {
         "policies": policies,
         "onlyInA": found.only_left,
         "onlyInB": found.only_right,
+        "notes": notes,
         "coverage": { "a": left.coverage, "b": right.coverage },
     })
 }

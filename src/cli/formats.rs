@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::json;
 
 use crate::finding::{Code, Finding, Severity};
+use crate::source::Place;
 
 /// How `audit` and `verify` print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -42,13 +43,7 @@ pub(super) fn sarif(findings: &[Finding]) -> anyhow::Result<String> {
                 "message": {"text": format!("{}: {} Fix: {}", finding.object, finding.message, finding.fix)},
             });
             if let Some(place) = &finding.place {
-                // SARIF counts from 1; a file as a whole has no region.
-                let mut location = json!({"physicalLocation": {"artifactLocation": {"uri": &*place.file}}});
-                if place.position.line > 0 {
-                    location["physicalLocation"]["region"] =
-                        json!({"startLine": place.position.line, "startColumn": place.position.column});
-                }
-                result["locations"] = json!([location]);
+                result["locations"] = json!([location(place)]);
             }
             result
         })
@@ -63,6 +58,19 @@ pub(super) fn sarif(findings: &[Finding]) -> anyhow::Result<String> {
     }))
 }
 
+fn location(place: &Place) -> serde_json::Value {
+    if place.is_live() {
+        return json!({"logicalLocations": [{"fullyQualifiedName": &*place.file}]});
+    }
+    // SARIF counts from 1; a file as a whole has no region.
+    let mut location = json!({"physicalLocation": {"artifactLocation": {"uri": &*place.file}}});
+    if place.position.line > 0 {
+        location["physicalLocation"]["region"] =
+            json!({"startLine": place.position.line, "startColumn": place.position.column});
+    }
+    location
+}
+
 /// GitHub's workflow commands: one line a finding.
 pub(super) fn github(findings: &[Finding]) -> String {
     let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
@@ -74,7 +82,8 @@ pub(super) fn github(findings: &[Finding]) -> String {
             Severity::Warning => "warning",
             Severity::Note => "notice",
         };
-        let place = finding.place.as_ref().map_or(String::new(), |place| {
+        // Annotations stand in files; a live object has none.
+        let place = finding.place.as_ref().filter(|place| !place.is_live()).map_or(String::new(), |place| {
             let position = place.position;
             format!("file={},line={},col={},", property(&place.file), position.line.max(1), position.column.max(1))
         });
@@ -130,7 +139,7 @@ fn xml(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::{Place, Position};
+    use crate::source::Position;
     use std::sync::Arc;
 
     fn finding() -> Finding {

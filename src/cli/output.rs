@@ -172,14 +172,22 @@ pub(super) fn findings(findings: &[Finding], style: Style) -> String {
         let edge = finding.edge.as_deref().map_or(String::new(), |edge| format!("  {edge}"));
         let head = format!("{} {}", finding.code.code(), finding.code.name());
         let _ = writeln!(out, "{}{}", style.severity(finding.code.severity(), &head), style.bold(&edge));
-        let place = finding.place.as_ref().map_or(String::new(), |place| format!("{place}: "));
-        out.push_str(&paragraph(&format!("{place}{}: {}", finding.object, finding.message), 2));
+        out.push_str(&paragraph(&format!("{}{}", subject(finding), finding.message), 2));
         if !finding.fix.is_empty() {
             let fix = finding.fix.trim_end();
             out.push_str(&paragraph(&format!("fix: {}", fix.replace('\n', "\n  ")), 2));
         }
     }
     out
+}
+
+/// Where it is and what it is about. The place of a live object names the object.
+fn subject(finding: &Finding) -> String {
+    match &finding.place {
+        Some(place) if place.is_live() && place.file.contains(finding.object.as_str()) => format!("{place}: "),
+        Some(place) => format!("{place}: {}: ", finding.object),
+        None => format!("{}: ", finding.object),
+    }
 }
 
 /// `1 error, 2 warnings`, or `nothing wrong`.

@@ -25,13 +25,9 @@ use adhoc::{AdHoc, VANTAGE};
 pub(super) use round::Round;
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Without names, the connections that MAS opens are probed, and synapse-to-mas by asking Synapse. \
-    Connections that others open (traefik-to-mas) and forbidden ones say something only from their own source: name them to probe them from here.\n\n\
-    An address is probed from here, not from MAS, so what comes of it never counts as observed. What will be sent is printed first."
-)]
+#[command(after_help = after_help())]
 pub(super) struct Args {
-    /// Only these edges; or addresses, which need no source: postgres://db:5432, smtp://host:587, smtps://host, dns://10.43.0.10, https://host, http://host, tcp://host:port
+    /// Only these edges; or addresses, which need no source: postgres://db:5432, smtp://relay:587, mas://auth.example.org; all schemes stand below
     #[arg(value_name = "EDGE|ADDRESS")]
     edges: Vec<String>,
     #[command(flatten)]
@@ -62,6 +58,17 @@ pub(super) struct Args {
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: ProbeFormat,
+}
+
+fn after_help() -> String {
+    format!(
+        "Without names, the connections that MAS opens are probed, and synapse-to-mas by asking Synapse. \
+        traefik-to-mas is asked by the public URL, and forbidden edges say something only from their own source: name them to probe them from here.\n\n\
+        An address is probed from here, not from MAS, so what comes of it never counts as observed. What will be sent is printed first.\n\n\
+        {}\n\
+        What every conversation sends byte by byte, and what each answer means: docs/probes.md; every reason: docs/reasons.md.",
+        adhoc::help()
+    )
 }
 
 pub(super) fn parse_seconds(text: &str) -> Result<f64, String> {
@@ -118,11 +125,11 @@ fn means(args: &Args) -> anyhow::Result<Means> {
         }
         None => Vec::new(),
     };
-    Ok(Means {
-        prober: Arc::new(Prober::new(&roots).context("--ca cannot be used")?),
-        resolv: Arc::new(resolv_conf(args)?),
-        deadline: Duration::from_secs_f64(args.timeout),
-    })
+    let resolv = Arc::new(resolv_conf(args)?);
+    let prober = Prober::new(&roots).context("--ca cannot be used")?;
+    // What goes on by itself goes nowhere but where an edge leads.
+    let prober = if args.watch { prober } else { prober.with_followed_endpoints(Arc::clone(&resolv)) };
+    Ok(Means { prober: Arc::new(prober), resolv, deadline: Duration::from_secs_f64(args.timeout) })
 }
 
 fn round(args: &Args, chosen: Vec<String>, means: Means) -> anyhow::Result<Round> {

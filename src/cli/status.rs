@@ -19,7 +19,7 @@ use crate::judge::{Attempt, EdgeReport, Mode, Observation, State, join};
 use crate::load::Source;
 use crate::load::cluster::Access;
 use crate::load::inputs::Inputs;
-use crate::matrix::{Exchange, Expect, Party, PeerKind};
+use crate::matrix::{Expect, Party, PeerKind};
 use crate::policy::Engine;
 use crate::world::{ObjectName, World};
 
@@ -134,8 +134,7 @@ fn judge(inputs: &Inputs, world: &World, witnesses: Vec<Witness>) -> Status {
         let resolved = inputs.resolution.edges.iter().find(|resolved| resolved.edge.name == *name);
         let Some(resolved) = resolved else { continue };
         let seen = observed::observe(name, *vantage, &witnesses);
-        let second_hand = resolved.edge.exchange == Exchange::Whoami;
-        observed.insert(name.clone(), Observation { target_up: resolved.readiness(world), second_hand, ..seen });
+        observed.insert(name.clone(), Observation { target_up: resolved.readiness(world), ..seen });
     }
     let mut rows = audited.edges;
     let mut findings = join(&mut rows, &observed, &audited.findings, Mode::Enforce);

@@ -206,7 +206,8 @@ impl Chain {
         let edge = &resolved.edge;
         // The demo owns every identity, so what Synapse and Traefik need of MAS is asked from their own addresses.
         let exchange = match &edge.exchange {
-            Exchange::Whoami => Exchange::MasDiscovery,
+            Exchange::Whoami => Exchange::MasDiscovery { issuer: None },
+            Exchange::MasPublic { issuer, .. } => Exchange::MasDiscovery { issuer: Some(issuer.clone()) },
             other => other.clone(),
         };
         let address = self.peers.net().translate(source, dial.address);
@@ -459,12 +460,7 @@ fn observations(brought: BTreeMap<String, Brought>) -> BTreeMap<String, Observat
         .into_iter()
         .map(|(edge, entry)| {
             let source_has_network = networks.get(&edge).copied().unwrap_or_default();
-            let observation = Observation {
-                attempts: entry.attempts,
-                target_up: entry.control,
-                source_has_network,
-                second_hand: false,
-            };
+            let observation = Observation { attempts: entry.attempts, target_up: entry.control, source_has_network };
             (edge, observation)
         })
         .collect()

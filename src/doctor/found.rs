@@ -22,12 +22,10 @@ use super::presence::{Flaw, base64};
 use super::tree::Layers;
 pub use super::tree::{Given, Said};
 use crate::finding::Finding;
+use crate::guide::configs::{self, ConfigOf, MAX_TEXT};
 use crate::guide::{MasConfig, mas_config};
-use crate::source::{Document, InputError, Node, Place, Value, yaml};
+use crate::source::{Document, InputError, Node, Place, Value};
 use crate::world::Object;
-
-/// Largest text of a ConfigMap or Secret that is looked into; etcd takes no larger object.
-const MOST_TEXT: usize = 2 << 20;
 
 /// What one secret of the guide is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -214,21 +212,17 @@ impl Collector {
     fn texts(&mut self, object: &Object, texts: &[(String, String)]) {
         let label = object.label();
         let mut mas = Vec::new();
-        for (key, text) in texts.iter().filter(|(_, text)| text.len() <= MOST_TEXT) {
+        for (key, text) in texts {
             let name: Arc<str> = Arc::from(format!("{label}/{key}"));
-            self.found.sql.extend(sql::of_text(&name, text));
-            if !text.contains(':') {
-                continue;
+            if text.len() <= MAX_TEXT {
+                self.found.sql.extend(sql::of_text(&name, text));
             }
-            let (documents, _) = yaml::parse(&name, text);
-            for document in documents {
+            for (of, document) in configs::in_text(&name, text) {
                 let layers = Layers::new(std::slice::from_ref(&document));
-                if mas::is_mas(&layers) {
-                    mas.push(document);
-                } else if synapse::is_synapse(&layers) {
-                    self.found.synapse.push(SynapseFacts::of(&layers, &name, &self.seal));
-                } else if authelia::is_authelia(&layers) {
-                    self.found.authelia.push(AutheliaFacts::of(&layers, &name, &self.seal));
+                match of {
+                    ConfigOf::Mas => mas.push(document),
+                    ConfigOf::Synapse => self.found.synapse.push(SynapseFacts::of(&layers, &name, &self.seal)),
+                    ConfigOf::Authelia => self.found.authelia.push(AutheliaFacts::of(&layers, &name, &self.seal)),
                 }
             }
         }

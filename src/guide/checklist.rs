@@ -12,12 +12,10 @@ use std::sync::Arc;
 use self::authelia::Client;
 use self::mas::Mas;
 use self::probes::Probe;
+use super::configs::{self, ConfigOf};
 use crate::finding::{Code, Finding};
-use crate::source::{Document, Node, Place, Value, yaml};
+use crate::source::{Document, Node, Place, Value};
 use crate::world::Object;
-
-/// Longest value of a ConfigMap that is read; the API server takes 1 MiB for a whole one.
-const MAX_VALUE: usize = 1 << 20;
 
 /// Takes configs and objects as they are read.
 #[derive(Debug, Default)]
@@ -72,33 +70,21 @@ impl Collector {
                 self.findings.push(finding.at(place));
                 continue;
             }
-            let Some(text) = node.text().filter(|text| text.len() <= MAX_VALUE && is_telling(text)) else { continue };
-            // What is no YAML is somebody else's config, or a template of one.
-            let (documents, None) = yaml::parse(&Arc::from(&*key.text), text) else { continue };
+            let Some(text) = node.text() else { continue };
             let held = Held { object: object.label(), key: key.text.to_string(), place: object.document.place(node) };
-            for document in &documents {
-                self.config(&Config { document, held: Some(&held) });
+            for (of, document) in &configs::in_text(&Arc::from(&*key.text), text) {
+                self.config(*of, &Config { document, held: Some(&held) });
             }
         }
     }
 
-    fn config(&mut self, config: &Config<'_>) {
-        let root = &config.document.root;
-        if root.get("server_name").is_some() {
-            synapse(config, &mut self.findings);
-        } else if root.at_path("/identity_providers/oidc/clients").is_some() {
-            self.clients.extend(authelia::clients(config));
-        } else if mas::is_config(root) {
-            self.mas.push(mas::look(std::slice::from_ref(config), &mut self.findings));
+    fn config(&mut self, of: ConfigOf, config: &Config<'_>) {
+        match of {
+            ConfigOf::Mas => self.mas.push(mas::look(std::slice::from_ref(config), &mut self.findings)),
+            ConfigOf::Synapse => synapse(config, &mut self.findings),
+            ConfigOf::Authelia => self.clients.extend(authelia::clients(config)),
         }
     }
-}
-
-/// Whether it is worth parsing: it names a key by which one of the three configs is told.
-fn is_telling(text: &str) -> bool {
-    ["server_name", "identity_providers", "public_base", "upstream_oauth2", "listeners"]
-        .iter()
-        .any(|w| text.contains(w))
 }
 
 /// Whether the names of a ConfigMap and its key say that it is MAS's config, which is YAML.

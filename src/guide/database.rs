@@ -4,7 +4,7 @@ use serde::de;
 
 use super::url::{from_text, host_name, split_port};
 use super::{Cite, Setting};
-use crate::guide::SslMode;
+use crate::guide::{Login, SslMode};
 
 /// Where a source says that the database is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,6 +17,62 @@ pub struct Database {
     pub port: Setting<u16>,
     /// `ssl_mode`, or `sslmode` of the URI.
     pub ssl_mode: Setting<SslMode>,
+    /// `username`, or the URI's.
+    pub user: Option<String>,
+    /// The database's name.
+    pub name: Option<String>,
+}
+
+impl Database {
+    /// Whom MAS's connections name, as far as the source says it: a database without a name has the user's.
+    pub fn login(&self) -> Option<Login> {
+        let user = self.user.clone()?;
+        let database = self.name.clone().unwrap_or_else(|| user.clone());
+        Some(Login { user, database })
+    }
+}
+
+/// The fields that name a database, as a source spells them.
+#[derive(Debug)]
+pub(super) struct DatabaseFields {
+    pub(super) uri: Setting<DatabaseUri>,
+    pub(super) socket: Setting<()>,
+    pub(super) host: Setting<DatabaseServer>,
+    pub(super) port: Setting<u16>,
+    pub(super) ssl_mode: Setting<SslMode>,
+    pub(super) user: Option<String>,
+    pub(super) name: Option<String>,
+}
+
+impl DatabaseFields {
+    /// Puts the two ways to name a database together; a URI wins, as whoever calls this has refused both at once where that is an error.
+    pub(super) fn assemble(self, section: Option<Cite>) -> Database {
+        let Self { uri, socket, host, port, ssl_mode, user, name } = self;
+        match uri {
+            Setting::Known(uri, cite) => Database {
+                section,
+                port: of_uri(uri.port, &cite),
+                ssl_mode: if ssl_mode.is_absent() { of_uri(uri.ssl_mode, &cite) } else { ssl_mode },
+                user: uri.user,
+                name: uri.name,
+                server: Setting::Known(uri.server, cite),
+            },
+            Setting::Hidden(cite) => {
+                Database { section, server: Setting::Hidden(cite), ssl_mode, ..Database::default() }
+            }
+            Setting::Absent => {
+                let server = match socket {
+                    Setting::Known((), cite) => Setting::Known(DatabaseServer::Socket, cite),
+                    Setting::Hidden(_) | Setting::Absent => host,
+                };
+                Database { section, server, port, ssl_mode, user, name }
+            }
+        }
+    }
+}
+
+fn of_uri<T>(part: Option<T>, cite: &Cite) -> Setting<T> {
+    part.map_or(Setting::Absent, |part| Setting::Known(part, cite.clone()))
 }
 
 /// The server part of a database section.
@@ -47,7 +103,7 @@ impl<'de> de::Deserialize<'de> for DatabaseServer {
     }
 }
 
-/// A `postgresql://` URI without its user, password and database.
+/// A `postgresql://` URI without its password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseUri {
     /// The server.
@@ -56,10 +112,14 @@ pub struct DatabaseUri {
     pub port: Option<u16>,
     /// `sslmode`, if it names one.
     pub ssl_mode: Option<SslMode>,
+    /// The user, if it names one.
+    pub user: Option<String>,
+    /// The database, if it names one.
+    pub name: Option<String>,
 }
 
 impl DatabaseUri {
-    /// Reads a URI as sqlx does: the query's `host`, `hostaddr`, `port` and `sslmode` win over what stands before it, the last one wins.
+    /// Reads a URI as sqlx does: the query's `host`, `hostaddr`, `port`, `sslmode`, `user` and `dbname` win over what stands before it, the last one wins.
     ///
     /// The error never repeats the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
@@ -71,11 +131,19 @@ impl DatabaseUri {
         if after.contains('@') {
             return Err("an `@` stands after the host: percent-encode `/`, `?`, `#` and `@` in the password");
         }
-        let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let (user_and_password, host_and_port) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let user = user_and_password.split(':').next().unwrap_or_default();
         let (host, port) = split_port(host_and_port)
             .map_err(|_| "host and port cannot be read: percent-encode special characters in the password")?;
-        let mut uri = Self { server: DatabaseServer::parse(&decode(host)?)?, port, ssl_mode: None };
-        let query = after.split('#').next().and_then(|after| after.split_once('?')).map_or("", |(_, query)| query);
+        let after = after.split('#').next().unwrap_or_default();
+        let (path, query) = after.split_once('?').unwrap_or((after, ""));
+        let mut uri = Self {
+            server: DatabaseServer::parse(&decode(host)?)?,
+            port,
+            ssl_mode: None,
+            user: said(user)?,
+            name: said(path.trim_start_matches('/'))?,
+        };
         for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             match key {
                 "host" | "hostaddr" => uri.server = DatabaseServer::parse(&decode(value)?)?,
@@ -83,6 +151,8 @@ impl DatabaseUri {
                     let number = value.parse().ok().filter(|number| *number != 0);
                     uri.port = Some(number.ok_or("the port is no number from 1 to 65535")?);
                 }
+                "user" => uri.user = said(value)?,
+                "dbname" => uri.name = said(value)?,
                 "sslmode" | "ssl-mode" => uri.ssl_mode = Some(ssl_mode(&decode(value)?)?),
                 _ => {}
             }
@@ -107,7 +177,7 @@ impl<'de> de::Deserialize<'de> for SslModeWord {
     }
 }
 
-fn ssl_mode(text: &str) -> Result<SslMode, &'static str> {
+pub(crate) fn ssl_mode(text: &str) -> Result<SslMode, &'static str> {
     Ok(match text.to_ascii_lowercase().as_str() {
         "disable" => SslMode::Disable,
         "allow" => SslMode::Allow,
@@ -117,6 +187,11 @@ fn ssl_mode(text: &str) -> Result<SslMode, &'static str> {
         "verify-full" => SslMode::VerifyFull,
         _ => return Err("expected one of disable, allow, prefer, require, verify-ca, verify-full"),
     })
+}
+
+/// A part that is not empty.
+fn said(text: &str) -> Result<Option<String>, &'static str> {
+    Ok(Some(decode(text)?).filter(|text| !text.is_empty()))
 }
 
 /// Percent-decoding of a host or option.
@@ -172,6 +247,27 @@ mod tests {
         );
         check("postgresql://%zz/mas", Err("a percent sign is not followed by two hexadecimal digits"));
         check("postgresql://db/mas?port=0", Err("the port is no number from 1 to 65535"));
+    }
+
+    #[test]
+    fn user_and_database_are_read_and_the_password_is_not() {
+        let names = |text: &str| {
+            let uri = DatabaseUri::parse(text).unwrap();
+            assert!(!format!("{uri:?}").contains("CANARY"), "{text}");
+            (uri.user.unwrap_or_default(), uri.name.unwrap_or_default())
+        };
+        let both = |user: &str, name: &str| (user.to_owned(), name.to_owned());
+        assert_eq!(names("postgresql://mas:CANARY@db:5432/matrix?sslmode=require"), both("mas", "matrix"));
+        assert_eq!(names("postgresql://mas%2Bx:CANARY@db/a%2Fb"), both("mas+x", "a/b"));
+        assert_eq!(names("postgresql://u:p@CANARY@db"), both("u", ""));
+        assert_eq!(names("postgresql://db/mas"), both("", "mas"));
+        assert_eq!(names("postgresql:///?user=u&dbname=d&password=CANARY"), both("u", "d"));
+        let login = |user: Option<&str>, name: Option<&str>| {
+            let (user, name) = (user.map(str::to_owned), name.map(str::to_owned));
+            Database { user, name, ..Database::default() }.login()
+        };
+        assert_eq!(login(Some("u"), None), Some(Login { user: "u".to_owned(), database: "u".to_owned() }));
+        assert_eq!(login(None, Some("d")), None);
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use self::raw::{RawBind, RawCaptchaService, RawConfig, RawDatabase, RawDiscovery, RawExporterKind, RawProvider};
+use super::database::DatabaseFields;
 use super::setting::{Layers, Seen, setting};
-use super::values::{MailHost, MailTransport, assemble, unknown_key};
+use super::values::{MailHost, MailTransport, unknown_key};
 use super::{Cite, Database, Setting, Url};
 use crate::finding::Finding;
 use crate::guide::SmtpMode;
@@ -21,6 +22,8 @@ use crate::source::{Document, InputError, Place, Value};
 pub struct MasConfig {
     /// `http.public_base`.
     pub public_base: Setting<Url>,
+    /// `http.issuer`; without it `public_base` is the issuer.
+    pub issuer: Option<Url>,
     /// `http.listeners`; absent means MAS's default, `[::]:8080`.
     pub listeners: Setting<Vec<Listener>>,
     /// `database`.
@@ -105,6 +108,8 @@ pub struct EmailConfig {
     pub hostname: Setting<MailHost>,
     /// `port`.
     pub port: Setting<u16>,
+    /// Whether MAS logs in there: `username` is given.
+    pub logs_in: bool,
 }
 
 /// One entry of `upstream_oauth2.providers`.
@@ -226,6 +231,7 @@ impl Reader {
         };
         Ok(MasConfig {
             public_base: self.get("http.public_base", |c| Seen::of(c.http.as_ref()).get(|h| &h.public_base)),
+            issuer: self.0.aside(|c| Seen::of(c.http.as_ref()).get(|h| &h.issuer)),
             listeners: self.listeners(),
             database: self.database()?,
             matrix: self.0.section("matrix", |c| &c.matrix),
@@ -276,6 +282,7 @@ impl Reader {
                 .get("email.hostname", |c| Seen::of(c.email.as_ref()).get(|e| &e.hostname))
                 .map(|host| host.0),
             port: self.get("email.port", |c| Seen::of(c.email.as_ref()).get(|e| &e.port)).map(|port| port.0),
+            logs_in: self.0.has(|c| Seen::of(c.email.as_ref()).get(|e| &e.username)),
         }
     }
 
@@ -290,9 +297,12 @@ impl Reader {
             let message = format!("`database.uri` and `{}` are both given: MAS refuses that, keep one", split.key);
             return Err(InputError::new(cite.place.clone(), message));
         }
-        let mode =
+        let ssl_mode =
             self.get("database.ssl_mode", |c| Seen::of(c.database.as_ref()).get(|d| &d.ssl_mode)).map(|word| word.0);
-        Ok(assemble(self.0.section("database", |c| &c.database), uri, socket, host, port, mode))
+        let user = self.0.aside(|c| Seen::of(c.database.as_ref()).get(|d| &d.username));
+        let name = self.0.aside(|c| Seen::of(c.database.as_ref()).get(|d| &d.database));
+        let fields = DatabaseFields { uri, socket, host, port, ssl_mode, user, name };
+        Ok(fields.assemble(self.0.section("database", |c| &c.database)))
     }
 
     /// A field that MAS does not accept beside `database.uri` (`DatabaseConfig::validate`).

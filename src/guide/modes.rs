@@ -21,6 +21,27 @@ pub enum SslMode {
     VerifyFull,
 }
 
+/// How TLS begins on a connection to PostgreSQL; libpq's `sslnegotiation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SslNegotiation {
+    /// The SSLRequest first, then TLS if the server has it. All that MAS can: its sqlx knows no other (sqlx #3879).
+    #[default]
+    Postgres,
+    /// TLS from the first byte, with the protocol's name in ALPN; PostgreSQL 17 and newer.
+    Direct,
+}
+
+/// Whom MAS's connections to PostgreSQL name. No type holds the password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// `user`.
+    pub user: String,
+    /// `database`.
+    pub database: String,
+}
+
 /// `email.mode` of MAS's config.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -116,6 +116,20 @@ impl<R> Layers<R> {
         Setting::Absent
     }
 
+    /// The value that the last layer with one gives, where no edge depends on it: that it is hidden need be told to nobody.
+    pub(super) fn aside<T: Clone>(&self, get: impl for<'a> Fn(&'a R) -> Seen<'a, T>) -> Option<T> {
+        let last = self.layers.iter().rev().map(|(_, layer)| get(layer)).find(|seen| !matches!(seen, Seen::Absent));
+        match last {
+            Some(Seen::Known(value, _)) => Some(value.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether any layer has a value, hidden or not.
+    pub(super) fn has<T>(&self, get: impl for<'a> Fn(&'a R) -> Seen<'a, T>) -> bool {
+        self.layers.iter().any(|(_, layer)| !matches!(get(layer), Seen::Absent))
+    }
+
     /// Where a section stands in the last layer that has it.
     pub(super) fn section<T>(&self, key: &str, get: impl Fn(&R) -> &Option<Field<T>>) -> Option<Cite> {
         self.layers.iter().rev().find_map(|(file, layer)| {

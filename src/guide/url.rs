@@ -62,6 +62,16 @@ impl Url {
         &self.text
     }
 
+    /// The URL as Rust's `url` crate writes it, and so as MAS writes what its config says: lower case, no default port, at least a slash for a path.
+    pub fn normalized(&self) -> String {
+        let rest = self.text.split_once("://").map_or("", |(_, rest)| rest);
+        let path = rest.find('/').map_or("/", |at| &rest[at..]);
+        let (scheme, default) = if self.scheme == Scheme::Https { ("https", 443) } else { ("http", 80) };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let port = self.port.filter(|port| *port != default).map_or_else(String::new, |port| format!(":{port}"));
+        format!("{scheme}://{host}{port}{path}")
+    }
+
     /// The port that a client dials.
     pub fn port_or_default(&self) -> u16 {
         self.port.unwrap_or(self.scheme.default_port())
@@ -209,6 +219,19 @@ mod tests {
         check("http://a b/", Err("this is no host name"));
         check("http://a..b/", Err("this is no host name"));
         check("http://bücher.example/", Err("the host has characters beyond ASCII: write it as punycode (xn--…)"));
+    }
+
+    #[test]
+    fn normalized_as_mas_writes_it() {
+        for (text, expect) in [
+            ("https://Auth.Example", "https://auth.example/"),
+            ("https://auth.example:443/", "https://auth.example/"),
+            ("http://auth.example:443", "http://auth.example:443/"),
+            ("https://[::1]:8443/a/b", "https://[::1]:8443/a/b"),
+            ("https://auth.example/Realms/x/?q#f", "https://auth.example/Realms/x/"),
+        ] {
+            assert_eq!(Url::parse(text).unwrap().normalized(), expect);
+        }
     }
 
     #[test]

@@ -8,8 +8,9 @@ pub(super) use self::raw::{HostText, MailHostText, RawSmtpMode, RawTransport};
 use std::sync::Arc;
 
 use self::raw::{RawMas, RawProvider};
+use super::database::DatabaseFields;
 use super::setting::{Layers, Seen, setting, under};
-use super::{Cite, Database, DatabaseServer, Setting, Url};
+use super::{Cite, Database, Setting, Url};
 use crate::finding::{Code, Finding};
 use crate::guide::SmtpMode;
 use crate::source::de::{self, Field, UnknownKeys};
@@ -84,6 +85,8 @@ pub struct EmailValues {
     pub hostname: Setting<MailHost>,
     /// `port`.
     pub port: Setting<u16>,
+    /// Whether MAS logs in there: `username` is given.
+    pub logs_in: bool,
 }
 
 /// `transport` of a mail section.
@@ -238,9 +241,15 @@ impl Reader<'_> {
         let socket = self.get("database.socket", |m| Seen::of(m.database.as_ref()).get(|d| &d.socket));
         let host = self.get("database.host", |m| Seen::of(m.database.as_ref()).get(|d| &d.host));
         let port = self.get("database.port", |m| Seen::of(m.database.as_ref()).get(|d| &d.port));
-        let mode =
+        let ssl_mode =
             self.get("database.sslMode", |m| Seen::of(m.database.as_ref()).get(|d| &d.ssl_mode)).map(|word| word.0);
-        assemble(section, uri, socket.map(|_| ()), host, port.map(|port| port.0), mode)
+        let layers = &self.layers;
+        let user = layers.aside(|m| Seen::of(m.database.as_ref()).get(|d| &d.user));
+        let user = user.or_else(|| layers.aside(|m| Seen::of(m.database.as_ref()).get(|d| &d.username)));
+        let name = layers.aside(|m| Seen::of(m.database.as_ref()).get(|d| &d.name));
+        let name = name.or_else(|| layers.aside(|m| Seen::of(m.database.as_ref()).get(|d| &d.database)));
+        let (socket, port) = (socket.map(|_| ()), port.map(|port| port.0));
+        DatabaseFields { uri, socket, host, port, ssl_mode, user, name }.assemble(section)
     }
 
     fn providers(&mut self) -> Vec<ProviderValues> {
@@ -292,36 +301,7 @@ impl Reader<'_> {
                 .get("email.hostname", |m| Seen::of(m.email.as_ref()).get(|e| &e.hostname))
                 .map(|host| host.0),
             port: self.get("email.port", |m| Seen::of(m.email.as_ref()).get(|e| &e.port)).map(|port| port.0),
-        }
-    }
-}
-
-/// Puts the two ways to name a database together; a URI wins, as whoever calls this has refused both at once where that is an error.
-pub(super) fn assemble(
-    section: Option<Cite>,
-    uri: Setting<super::DatabaseUri>,
-    socket: Setting<()>,
-    host: Setting<DatabaseServer>,
-    port: Setting<u16>,
-    ssl_mode: Setting<crate::guide::SslMode>,
-) -> Database {
-    match uri {
-        Setting::Known(uri, cite) => Database {
-            section,
-            port: uri.port.map_or(Setting::Absent, |port| Setting::Known(port, cite.clone())),
-            ssl_mode: match (ssl_mode, uri.ssl_mode) {
-                (Setting::Absent, Some(mode)) => Setting::Known(mode, cite.clone()),
-                (given, _) => given,
-            },
-            server: Setting::Known(uri.server, cite),
-        },
-        Setting::Hidden(cite) => Database { section, server: Setting::Hidden(cite), port: Setting::Absent, ssl_mode },
-        Setting::Absent => {
-            let server = match socket {
-                Setting::Known((), cite) => Setting::Known(DatabaseServer::Socket, cite),
-                Setting::Hidden(_) | Setting::Absent => host,
-            };
-            Database { section, server, port, ssl_mode }
+            logs_in: self.layers.has(|m| Seen::of(m.email.as_ref()).get(|e| &e.username)),
         }
     }
 }

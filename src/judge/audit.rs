@@ -29,7 +29,7 @@ use crate::matrix::{Exchange, Expect, Party, Peer, PeerKind, Resolution, Resolve
 use crate::policy::render;
 use crate::policy::{Answer, Direction, End, Engine, PolicySet, SideAnswer};
 use crate::world::labels::matches_all;
-use crate::world::{Labels, ObjectName, PodId, Protocol, World};
+use crate::world::{Labels, NotCovered, ObjectName, PodId, Protocol, World};
 
 /// What an audit found.
 #[derive(Debug, Clone, Serialize)]
@@ -410,7 +410,7 @@ fn coverage(view: &View<'_>) -> Coverage {
         pods: view.world.pods.len(),
         namespaces: view.world.namespaces.len(),
         not_evaluated: view.policies.unmodelled.iter().map(|policy| policy.object.clone()).collect(),
-        not_covered: view.world.not_covered.iter().map(|gap| format!("{}: {}", gap.object, gap.why)).collect(),
+        not_covered: NotCovered::together(&view.world.not_covered).iter().map(NotCovered::sentence).collect(),
     }
 }
 

@@ -15,8 +15,6 @@ pub struct Observation {
     pub target_up: Option<bool>,
     /// The source got an answer from something else in the same cycle.
     pub source_has_network: bool,
-    /// The edge was proven by asking its source (`whoami`), so an HTTP failure is the source's word.
-    pub second_hand: bool,
 }
 
 /// Judges every row that was observed, and orders the findings: worst first, causes before what follows from them.
@@ -55,7 +53,7 @@ fn judge_row(row: &mut EdgeReport, observation: &Observation, audited: &[Finding
             offender_is_target: attempt.offender.is_some() && attempt.offender == attempt.address.map(|a| a.ip()),
             declared_denied: declared == Declared::Denied,
             must_not_work: row.expect == Expect::Deny,
-            second_hand: observation.second_hand,
+            relayed: row.exchange.is_relayed(),
         };
         let class = attempt.reason.class(&evidence);
         (attempt, class, judge(row.expect, declared, class, attempt.reason, mode))
@@ -170,6 +168,7 @@ impl Reason {
             Self::ProtoAuth => "it refused who we are",
             Self::HttpStatus => "it answered with an HTTP status that means failure",
             Self::HttpBody => "it answered with something else than expected",
+            Self::RelayFailed => "whoever was asked could not reach it",
             Self::FirstByteTimeout => "it accepted the connection and said nothing",
             Self::ClosedEarly => "it closed in the middle of the conversation",
             Self::ProberError => "no probe could be made",
@@ -217,7 +216,7 @@ mod tests {
             tls: None,
         };
         let attempts = reasons.iter().map(attempt).collect();
-        (name.to_owned(), Observation { attempts, target_up: Some(true), source_has_network: true, second_hand: false })
+        (name.to_owned(), Observation { attempts, target_up: Some(true), source_has_network: true })
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub enum Reason {
     HttpStatus,
     /// An HTTP body that is not what the exchange asks for.
     HttpBody,
+    /// Whoever was asked answers that it could not reach the target itself: Synapse's 503 to a made-up token, an ingress controller's 502 or 504.
+    RelayFailed,
     /// Connected, but no first byte before the deadline.
     FirstByteTimeout,
     /// The peer closed in the middle.
@@ -59,7 +61,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in order.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Ok,
         Self::DnsTimeout,
         Self::DnsNxdomain,
@@ -82,6 +84,7 @@ impl Reason {
         Self::ProtoAuth,
         Self::HttpStatus,
         Self::HttpBody,
+        Self::RelayFailed,
         Self::FirstByteTimeout,
         Self::ClosedEarly,
         Self::ProberError,
@@ -112,6 +115,7 @@ impl Reason {
             Self::ProtoAuth => "proto_auth",
             Self::HttpStatus => "http_status",
             Self::HttpBody => "http_body",
+            Self::RelayFailed => "relay_failed",
             Self::FirstByteTimeout => "first_byte_timeout",
             Self::ClosedEarly => "closed_early",
             Self::ProberError => "prober_error",
@@ -175,8 +179,8 @@ pub struct Evidence {
     pub declared_denied: bool,
     /// The edge must not work.
     pub must_not_work: bool,
-    /// An HTTP failure is a third party's word that it got no answer (Synapse's 503 to `whoami`: it could not reach MAS), not the target's own.
-    pub second_hand: bool,
+    /// It was proven by asking somebody else to use it.
+    pub relayed: bool,
 }
 
 impl Reason {
@@ -197,9 +201,11 @@ impl Reason {
             Self::Ok => Class::Reachable,
             Self::IcmpAdminProhibited | Self::LocalDenied => Class::Blocked,
             Self::ConnectTimeout => silence,
-            Self::HttpStatus if evidence.second_hand => silence,
-            // The third party waits, as it would where its packets are dropped; or it is slow itself. The policies decide.
-            Self::FirstByteTimeout if evidence.second_hand && evidence.declared_denied => silence,
+            // The relay tried and got nothing, so the edge does not work for certain; only why is open.
+            Self::RelayFailed if proven_up || evidence.declared_denied => Class::Blocked,
+            Self::RelayFailed => Class::Down,
+            // The relay waits, as it would where its packets are dropped; or it is slow itself. The policies decide.
+            Self::FirstByteTimeout if evidence.relayed && evidence.declared_denied => silence,
             Self::DnsTimeout if evidence.is_dns => silence,
             Self::DnsServfail | Self::DnsRefused | Self::DnsNxdomain if evidence.is_dns => answered,
             Self::DnsTimeout | Self::DnsServfail | Self::DnsRefused | Self::DnsNxdomain | Self::ProberError => {
@@ -263,13 +269,14 @@ mod tests {
         check(Reason::ProberError, up, Class::Unknown);
         check(Reason::TlsExpired, up, Class::Down);
         check(Reason::TlsExpired, Evidence { must_not_work: true, ..up }, Class::Reachable);
-        let second_hand = Evidence { second_hand: true, ..up };
         check(Reason::HttpStatus, up, Class::Down);
-        check(Reason::HttpStatus, second_hand, Class::Blocked);
-        check(Reason::HttpStatus, Evidence { target_up: Some(false), ..second_hand }, Class::Down);
-        check(Reason::HttpStatus, Evidence { target_up: None, ..second_hand }, Class::Unknown);
-        check(Reason::FirstByteTimeout, second_hand, Class::Down);
-        check(Reason::FirstByteTimeout, Evidence { declared_denied: true, ..second_hand }, Class::Blocked);
+        check(Reason::RelayFailed, up, Class::Blocked);
+        check(Reason::RelayFailed, down, Class::Down);
+        check(Reason::RelayFailed, none, Class::Down);
+        check(Reason::RelayFailed, Evidence { declared_denied: true, ..none }, Class::Blocked);
+        let relayed = Evidence { relayed: true, ..up };
+        check(Reason::FirstByteTimeout, relayed, Class::Down);
+        check(Reason::FirstByteTimeout, Evidence { declared_denied: true, ..relayed }, Class::Blocked);
         check(Reason::FirstByteTimeout, Evidence { declared_denied: true, ..up }, Class::Down);
         check(Reason::ClosedEarly, up, Class::Down);
         check(Reason::ClosedEarly, Evidence { must_not_work: true, ..up }, Class::Unknown);

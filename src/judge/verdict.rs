@@ -93,6 +93,7 @@ fn down(reason: Reason) -> Code {
         | Reason::IcmpAdminProhibited
         | Reason::IcmpNoRoute
         | Reason::LocalDenied
+        | Reason::RelayFailed
         | Reason::FirstByteTimeout
         | Reason::ClosedEarly
         | Reason::ProberError => Code::TargetDown,

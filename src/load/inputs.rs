@@ -158,7 +158,11 @@ pub fn read(paths: &IntentPaths, source: Option<&Source>, needs: &[Need]) -> any
     let snapshot = snapshot.transpose()?;
     let mut findings = Vec::new();
     let Some(sources) = sources_or_matrix(paths, snapshot.as_ref(), &mut findings, &mut checklist)? else {
-        anyhow::bail!("{NOTHING}; there is no TrafficMatrix among the objects either");
+        let gap = snapshot.as_ref().and_then(|snapshot| snapshot.world.unseen_anywhere("TrafficMatrix"));
+        match gap {
+            Some(gap) => anyhow::bail!("{NOTHING}; {}", gap.sentence()),
+            None => anyhow::bail!("{NOTHING}; there is no TrafficMatrix among the objects either"),
+        }
     };
     let public_host = sources.values.as_ref().and_then(|values| values.ingress_host.known().cloned());
     let mut inputs = assemble(&sources, findings, snapshot);

@@ -143,7 +143,7 @@ impl Builder {
             pods: world.pods.len(),
             policies: policies.policies.len(),
             not_covered: (loaded.problems.iter().map(ToString::to_string))
-                .chain(world.not_covered.iter().map(gap))
+                .chain(NotCovered::together(&world.not_covered).iter().map(gap))
                 .collect(),
         };
         Snapshot { world, policies, findings, accepts, matrices, coverage }

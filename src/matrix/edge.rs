@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::finding::Finding;
-use crate::guide::{SmtpMode, SslMode};
+use crate::guide::{Login, SmtpMode, SslMode, SslNegotiation, Url};
 use crate::source::Place;
 use crate::world::{Labels, ObjectName, PortRef, Protocol, WorkloadKind};
 
@@ -180,6 +180,16 @@ impl Target {
 }
 
 impl Exchange {
+    /// With PostgreSQL, as MAS begins it, and nobody's name.
+    pub fn postgres(ssl_mode: SslMode) -> Self {
+        Self::Postgres { ssl_mode, negotiation: SslNegotiation::default(), login: None }
+    }
+
+    /// With a mail relay that lets MAS in without a login.
+    pub fn smtp(mode: SmtpMode) -> Self {
+        Self::Smtp { mode, auth: false }
+    }
+
     /// Its word in JSON and on the page.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -190,10 +200,25 @@ impl Exchange {
             Self::Smtp { .. } => "smtp",
             Self::Oidc { .. } => "oidc",
             Self::Synapse { .. } => "synapse",
-            Self::MasDiscovery => "mas-discovery",
+            Self::MasDiscovery { .. } => "mas-discovery",
+            Self::MasPublic { .. } => "mas-public",
+            Self::MasHealth => "mas-health",
             Self::Whoami => "whoami",
             Self::Http { .. } => "http",
         }
+    }
+
+    /// The host and port that are to be asked, whatever pods the edge leads to.
+    pub fn asked_at(&self) -> Option<(String, u16)> {
+        let Self::MasPublic { url, .. } = self else { return None };
+        let url = Url::parse(url).ok()?;
+        let port = url.port_or_default();
+        Some((url.host, port))
+    }
+
+    /// Whether somebody else is asked to use the edge: Synapse, or the ingress controller.
+    pub fn is_relayed(&self) -> bool {
+        matches!(self, Self::Whoami | Self::MasPublic { .. })
     }
 
     /// Whether a failure to get a DNS answer is the edge's own.
@@ -227,11 +252,20 @@ pub enum Exchange {
     Postgres {
         /// As MAS's `ssl_mode`.
         ssl_mode: SslMode,
+        /// How TLS begins.
+        #[serde(default)]
+        negotiation: SslNegotiation,
+        /// Whom the startup message of a deep probe names. Without it a made-up user, whose refusal is no failure.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        login: Option<Login>,
     },
     /// SMTP: banner, EHLO, STARTTLS.
     Smtp {
         /// As MAS's `email.mode`.
         mode: SmtpMode,
+        /// MAS logs in there, so the server must offer AUTH.
+        #[serde(default)]
+        auth: bool,
     },
     /// OpenID Connect discovery.
     Oidc {
@@ -243,8 +277,21 @@ pub enum Exchange {
         /// `http` or `https` base URL as MAS's config has it.
         endpoint: String,
     },
-    /// MAS's own discovery document, asked as an ingress peer would.
-    MasDiscovery,
+    /// MAS's own discovery document, asked of its listener as Synapse and the ingress controller do.
+    MasDiscovery {
+        /// What MAS must call itself, byte for byte; `None` when no source says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        issuer: Option<String>,
+    },
+    /// The same through the ingress controller, at the public URL: proves that the controller has a certificate and a route for it, and reaches MAS.
+    MasPublic {
+        /// `http.public_base`.
+        url: String,
+        /// What MAS must call itself, byte for byte.
+        issuer: String,
+    },
+    /// MAS's `/health`: a query of its database, and nothing else.
+    MasHealth,
     /// Synapse asked with a bogus token: 401 proves that Synapse reaches MAS, 503 that it does not.
     Whoami,
     /// Any HTTP answer.

@@ -44,6 +44,10 @@ impl Dial {
 pub fn dials(resolved: &ResolvedEdge, world: Option<&World>, nameservers: &[SocketAddr]) -> Vec<Dial> {
     let host = resolved.edge.to.iter().find_map(|target| target.party.host());
     let address = |address| Dial::Address { address, host: host.clone() };
+    if let Some((host, port)) = resolved.edge.exchange.asked_at() {
+        // Who answers there is the ingress controller, not the pods behind it.
+        return vec![Dial::to(&host, port)];
+    }
     let mut found: Vec<Dial> = Vec::new();
     for peer in &resolved.to {
         let with_ports = |ip: IpAddr| peer.ports.iter().map(move |port| SocketAddr::new(ip, *port));
@@ -198,6 +202,8 @@ mod tests {
         );
         check(&edge(host(), client(443), Exchange::Tcp, &["192.0.2.0/24"]), &[], &["db.example 443"]);
         check(&edge(Party::ClusterDns, client(53), Exchange::DnsUdp, &[]), &["192.0.2.53:53"], &["192.0.2.53:53"]);
+        let public = Exchange::MasPublic { url: "https://auth.example/".to_owned(), issuer: String::new() };
+        check(&edge(Party::Subject, client(8080), public, &["192.0.2.1/32"]), &[], &["auth.example 443"]);
         check(&edge(Party::Unknown { peer: "postgres" }, client(5432), Exchange::Tcp, &[]), &["192.0.2.53:53"], &[]);
     }
 }

@@ -2,15 +2,23 @@
 
 mod decode;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::net::SocketAddr;
 
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::connect;
 use super::failure::{Failure, quoted};
 use super::run::Run;
 use super::talk::{Heard, Talk, unfinished};
-use super::tls::Check;
+use super::tls::{Check, Heeded};
 use crate::judge::Reason;
 
 use decode::{Decoder, Fault};
+
+/// Where OpenID Connect Discovery 1.0 §4 has the document.
+pub(super) const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 
 /// One request. `Connection: close`, no body, no retry.
 #[derive(Debug, Clone)]
@@ -55,6 +63,48 @@ pub(super) async fn fetch(run: &mut Run<'_>, get: &Get<'_>) -> Result<Answer, Fa
     } else {
         ask(&mut talk, &request, get.body_for).await
     }
+}
+
+/// Like [`fetch`], from another address than the target's.
+pub(super) async fn fetch_from(run: &Run<'_>, address: SocketAddr, get: &Get<'_>) -> Result<Answer, Failure> {
+    let request = request(get)?;
+    let mut talk = dial(run, address).await?;
+    if get.tls {
+        let mut talk = secured(run, talk, get).await?;
+        let answer = ask(&mut talk, &request, get.body_for).await;
+        talk.close().await;
+        answer
+    } else {
+        ask(&mut talk, &request, get.body_for).await
+    }
+}
+
+/// Connects there, shakes hands if TLS is meant, and leaves.
+pub(super) async fn greet(run: &Run<'_>, address: SocketAddr, get: &Get<'_>) -> Result<(), Failure> {
+    let talk = dial(run, address).await?;
+    if get.tls {
+        secured(run, talk, get).await?.close().await;
+    } else {
+        talk.close().await;
+    }
+    Ok(())
+}
+
+async fn dial(run: &Run<'_>, address: SocketAddr) -> Result<Talk<TcpStream>, Failure> {
+    let source = run.target.source.filter(|source| source.is_ipv4() == address.is_ipv4());
+    let stream = connect::tcp(address, source, run.deadline).await?;
+    Ok(Talk::new(stream, run.deadline))
+}
+
+async fn secured(
+    run: &Run<'_>,
+    talk: Talk<TcpStream>,
+    get: &Get<'_>,
+) -> Result<Talk<TlsStream<Heeded<TcpStream>>>, Failure> {
+    let trust = &run.prober.trust;
+    let (outcome, _) =
+        trust.handshake(talk.into_stream(), get.host, Check::ChainAndName, Some(b"http/1.1"), run.deadline).await;
+    Ok(Talk::new(outcome?, run.deadline))
 }
 
 /// The failure of a status that the exchange does not accept.

@@ -1,12 +1,13 @@
-//! OpenID Connect discovery: of an identity provider, and of MAS itself.
+//! OpenID Connect discovery of an identity provider.
+
+mod endpoints;
 
 use super::failure::{Failure, quoted};
-use super::http::{self, Get};
+use super::http::{self, Get, WELL_KNOWN};
 use super::run::Run;
-use super::synapse::{Base, non_default, text};
+use super::synapse::{Base, text};
 use crate::judge::Reason;
-
-const WELL_KNOWN: &str = "/.well-known/openid-configuration";
+use endpoints::Endpoint;
 
 /// Asks for an identity provider's discovery document, as MAS does at its start and every 15 minutes.
 pub(super) async fn exchange(run: &mut Run<'_>, issuer: &str) -> Result<String, Failure> {
@@ -18,55 +19,43 @@ pub(super) async fn exchange(run: &mut Run<'_>, issuer: &str) -> Result<String, 
     if answer.status != 200 {
         return Err(http::status(&get, answer.status));
     }
-    let detail = read_document(&answer.body, issuer)?;
+    let detail = read_document("the provider", &answer.body, issuer)?;
     if !run.target.deep {
         return Ok(detail);
     }
     Ok(format!("{detail}; {}", deeper(run, &base, &answer.body).await?))
 }
 
-/// Asks for the keys, and says which endpoints MAS needs on hosts that this edge does not cover.
-///
-/// Only the edge's own host is asked: a document names whatever its author likes, and no probe goes where no edge leads.
+/// Asks for the keys, and reaches what MAS calls on other hosts, or says that it was not asked.
 async fn deeper(run: &mut Run<'_>, base: &Base, document: &[u8]) -> Result<String, Failure> {
-    let object = http::json_object(document)?;
-    let jwks = endpoint(&object, "jwks_uri")?;
-    let mut said = if (jwks.tls, &jwks.host, jwks.port) == (base.tls, &base.host, base.port) {
+    let called = endpoints::called(&http::json_object(document)?)?;
+    let is_own = |endpoint: &&Endpoint| {
+        let other = &endpoint.base;
+        (other.tls, &other.host, other.port) == (base.tls, &base.host, base.port)
+    };
+    let mut said = Vec::new();
+    if let Some(Endpoint { base: jwks, .. }) = called.iter().filter(is_own).find(|endpoint| endpoint.key == "jwks_uri")
+    {
         let get =
             Get { tls: jwks.tls, host: &jwks.host, port: jwks.port, path: &jwks.path, bearer: None, body_for: &[200] };
         let answer = http::fetch(run, &get).await?;
         if answer.status != 200 {
             return Err(http::status(&get, answer.status));
         }
-        count_keys(&answer.body)?
-    } else {
-        "its keys were not asked for".to_owned()
-    };
-    let elsewhere = other_hosts(&object, &base.host);
-    if !elsewhere.is_empty() {
-        said = format!("{said}; MAS must also reach {}", elsewhere.join(", "));
+        said.push(count_keys(&answer.body)?);
+    } else if run.prober.followed.is_none() {
+        said.push("its keys were not asked for".to_owned());
     }
-    Ok(said)
-}
-
-/// A URL of the document. Its text is not repeated.
-fn endpoint(object: &serde_json::Map<String, serde_json::Value>, key: &'static str) -> Result<Base, Failure> {
-    let refuse = |_| Failure::new(Reason::HttpBody, format!("{key} of the discovery document is no http or https URL"));
-    Base::parse(text(object, key)?).map_err(refuse)
-}
-
-/// Hosts other than the issuer's that MAS itself calls; the authorization endpoint is the browser's.
-fn other_hosts(object: &serde_json::Map<String, serde_json::Value>, issuer: &str) -> Vec<String> {
-    let called = ["jwks_uri", "token_endpoint", "userinfo_endpoint"];
-    let mut hosts: Vec<String> = called
-        .into_iter()
-        .filter_map(|key| endpoint(object, key).ok())
-        .filter(|base| !base.host.eq_ignore_ascii_case(issuer))
-        .map(|base| quoted(&base.host))
-        .collect();
-    hosts.sort();
-    hosts.dedup();
-    hosts
+    let elsewhere: Vec<&Endpoint> = called.iter().filter(|endpoint| !is_own(endpoint)).collect();
+    if run.prober.followed.is_some() {
+        said.extend(endpoints::follow(run, &elsewhere).await?);
+    } else if !elsewhere.is_empty() {
+        let mut hosts: Vec<String> = elsewhere.iter().map(|endpoint| quoted(&endpoint.base.host)).collect();
+        hosts.sort();
+        hosts.dedup();
+        said.push(format!("MAS must also reach {}", hosts.join(", ")));
+    }
+    Ok(said.join("; "))
 }
 
 /// Without a key no login can be verified (RFC 7517 §5).
@@ -80,31 +69,20 @@ fn count_keys(body: &[u8]) -> Result<String, Failure> {
     }
 }
 
-/// Asks MAS for its own discovery document, as Synapse and the ingress controller's clients do.
-pub(super) async fn mas_discovery(run: &mut Run<'_>) -> Result<String, Failure> {
-    let host = run.host();
-    let port = run.target.host.is_none().then(|| non_default(false, run.target.address.port())).flatten();
-    let get = Get { tls: false, host: &host, port, path: WELL_KNOWN, bearer: None, body_for: &[200] };
-    let answer = http::fetch(run, &get).await?;
-    if answer.status != 200 {
-        return Err(http::status(&get, answer.status));
-    }
-    let object = http::json_object(&answer.body)?;
-    Ok(format!("MAS calls itself {}", quoted(text(&object, "issuer")?)))
-}
-
 /// The issuer must be the configured one byte for byte, a final slash included (OpenID Connect Discovery 1.0 §4.3); MAS refuses every login otherwise.
-pub(super) fn read_document(body: &[u8], issuer: &str) -> Result<String, Failure> {
+///
+/// `whose` document it is, for the sentence.
+pub(super) fn read_document(whose: &str, body: &[u8], issuer: &str) -> Result<String, Failure> {
     let object = http::json_object(body)?;
     let says = text(&object, "issuer")?;
     if says != issuer {
-        let detail = format!("the provider calls itself {}, configured is {}", quoted(says), quoted(issuer));
+        let detail = format!("{whose} calls itself {}, configured is {}", quoted(says), quoted(issuer));
         return Err(Failure::new(Reason::HttpBody, detail));
     }
     for key in ["authorization_endpoint", "token_endpoint", "jwks_uri"] {
         text(&object, key)?;
     }
-    Ok("the provider's discovery document names the configured issuer".to_owned())
+    Ok(format!("{whose}'s discovery document names the configured issuer"))
 }
 
 #[cfg(test)]
@@ -122,7 +100,7 @@ mod tests {
         }
         change(&mut object);
         let body = serde_json::to_vec(&object).unwrap();
-        match (read_document(&body, ISSUER), expect) {
+        match (read_document("the provider", &body, ISSUER), expect) {
             (Ok(_), Ok(())) => {}
             (Err(failure), Err(part)) => {
                 assert_eq!(failure.reason, Reason::HttpBody);
@@ -133,16 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_hosts() {
+    fn keys() {
         let reason = |body: &[u8]| count_keys(body).map(drop).map_err(|failure| failure.reason);
         assert_eq!(reason(br#"{"keys":[{}]}"#), Ok(()));
         for body in [&br#"{"keys":[]}"#[..], b"{}", b"[]", b"<html>", br#"{"keys":"k"}"#] {
             assert_eq!(reason(body), Err(Reason::HttpBody), "{body:?}");
         }
-        let object = http::json_object(
-            br#"{"jwks_uri":"https://a/x","token_endpoint":"https://b/t","userinfo_endpoint":"https://b/u","authorization_endpoint":"https://c/"}"#,
-        );
-        assert_eq!(other_hosts(&object.unwrap(), "A"), ["\"b\""]);
     }
 
     #[test]

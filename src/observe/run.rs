@@ -32,6 +32,11 @@ impl<'a> Run<'a> {
         self.target.host.clone().unwrap_or_else(|| self.target.address.ip().to_string())
     }
 
+    /// What is left of the time.
+    pub(super) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     /// Connects over TCP. Of several connections the first is the phase.
     pub(super) async fn connect(&mut self) -> Result<Talk<TcpStream>, Failure> {
         let began = Instant::now();

@@ -86,7 +86,12 @@ pub fn multiple(exchange: &Exchange, expect: Expect) -> u32 {
         // At 15 s: 5 min.
         Exchange::Smtp { .. } | Exchange::Oidc { .. } => DEEP,
         _ if expect == Expect::Deny => 4,
-        Exchange::Synapse { .. } | Exchange::MasDiscovery | Exchange::Whoami | Exchange::Http { .. } => 4,
+        Exchange::Synapse { .. }
+        | Exchange::MasDiscovery { .. }
+        | Exchange::MasPublic { .. }
+        | Exchange::MasHealth
+        | Exchange::Whoami
+        | Exchange::Http { .. } => 4,
         Exchange::Tcp | Exchange::DnsUdp | Exchange::DnsTcp | Exchange::Postgres { .. } => 1,
     }
 }

@@ -19,7 +19,8 @@ pub(super) fn is_helo(name: &str) -> bool {
     (1..=255).contains(&name.len()) && name.bytes().all(fit)
 }
 
-pub(super) async fn exchange(run: &mut Run<'_>, mode: SmtpMode) -> Result<String, Failure> {
+/// `auth`: MAS has a name and a password for this server, so AUTH must be offered once the connection is as it will be.
+pub(super) async fn exchange(run: &mut Run<'_>, mode: SmtpMode, auth: bool) -> Result<String, Failure> {
     let talk = run.connect().await?;
     let helo = match &run.prober.helo {
         Some(name) => name.clone(),
@@ -27,17 +28,17 @@ pub(super) async fn exchange(run: &mut Run<'_>, mode: SmtpMode) -> Result<String
     };
     let host = run.host();
     match mode {
-        SmtpMode::Plain => Session::new(talk).greet_and_quit(&helo, "without TLS").await,
+        SmtpMode::Plain => Session::new(talk).greet_and_quit(&helo, auth, "without TLS").await,
         SmtpMode::Tls => {
             let talk = run.tls(talk, &host, Check::ChainAndName, None).await?;
-            Session::new(talk).greet_and_quit(&helo, "with TLS").await
+            Session::new(talk).greet_and_quit(&helo, auth, "with TLS").await
         }
         SmtpMode::StartTls => {
             let talk = start_tls(Session::new(talk), &helo).await?;
             let talk = run.tls(talk, &host, Check::ChainAndName, None).await?;
             // What was said before TLS is forgotten (RFC 3207 §4.2), and no banner comes again.
             let mut session = Session::new(talk);
-            let outcome = session.ehlo(&helo).await.map(|hello| detail(&hello, "with STARTTLS"));
+            let outcome = session.ehlo(&helo).await.and_then(|hello| verdict(&hello, auth, "with STARTTLS"));
             session.quit().await;
             outcome
         }
@@ -72,9 +73,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Self { talk, reader: Reader::default() }
     }
 
-    async fn greet_and_quit(mut self, helo: &str, how: &str) -> Result<String, Failure> {
+    async fn greet_and_quit(mut self, helo: &str, auth: bool, how: &str) -> Result<String, Failure> {
         let outcome = match self.banner().await {
-            Ok(()) => self.ehlo(helo).await.map(|hello| detail(&hello, how)),
+            Ok(()) => self.ehlo(helo).await.and_then(|hello| verdict(&hello, auth, how)),
             Err(failure) => Err(failure),
         };
         self.quit().await;
@@ -154,9 +155,16 @@ fn expect(reply: &Reply, code: u16, to: &str) -> Result<(), Failure> {
     }
 }
 
-fn detail(hello: &Reply, how: &str) -> String {
-    let auth = if hello.offers("AUTH") { "it offers AUTH" } else { "it offers no AUTH" };
-    format!("the mail server answers, {how}; {auth}")
+fn verdict(hello: &Reply, auth: bool, how: &str) -> Result<String, Failure> {
+    match (hello.offers("AUTH"), auth) {
+        (true, _) => Ok(format!("the mail server answers, {how}; it offers AUTH")),
+        (false, false) => Ok(format!("the mail server answers, {how}; it offers no AUTH")),
+        // lettre gives up then: "No compatible authentication mechanism was found".
+        (false, true) => {
+            let detail = format!("the mail server answers, {how}, but offers no AUTH, and MAS is to log in there");
+            Err(Failure::new(Reason::ProtoAuth, detail))
+        }
+    }
 }
 
 fn fault(fault: Fault) -> Failure {

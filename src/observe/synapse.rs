@@ -102,9 +102,9 @@ fn read_whoami(get: &Get<'_>, answer: &Answer) -> Result<String, Failure> {
                 )),
             }
         }
-        // `HttpStatus` and not a reason of the network: our own connection, to Synapse, worked.
+        // Our own connection, to Synapse, worked.
         503 => Err(Failure::new(
-            Reason::HttpStatus,
+            Reason::RelayFailed,
             "Synapse answers but cannot ask MAS: HTTP status 503 to a made-up token; it cannot reach MAS, or MAS refuses its secret",
         )),
         // No word of Synapse about MAS, so not the status that is one.
@@ -132,7 +132,17 @@ pub(super) struct Base {
 }
 
 impl Base {
+    /// A base has no query.
     pub(super) fn parse(url: &str) -> Result<Self, Failure> {
+        let base = Self::with_query(url)?;
+        if base.path.contains('?') {
+            return Err(Failure::new(Reason::ProberError, "the configured URL cannot be asked: it has a query"));
+        }
+        Ok(base)
+    }
+
+    /// An endpoint may have one, and then its path has it at its end.
+    pub(super) fn with_query(url: &str) -> Result<Self, Failure> {
         let refuse = |why: &str| {
             // The URL itself may hold a user's password.
             Err(Failure::new(Reason::ProberError, format!("the configured URL cannot be asked: {why}")))
@@ -147,16 +157,14 @@ impl Base {
         if authority.host().is_empty() || authority.as_str().contains('@') {
             return refuse("its host is empty or carries a user's name");
         }
-        if uri.query().is_some() {
-            return refuse("it has a query");
-        }
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let port = authority.port_u16().and_then(|port| non_default(tls, port));
-        Ok(Self { tls, host, port, path: uri.path().to_owned() })
+        let path = uri.path_and_query().map_or("/", hyper::http::uri::PathAndQuery::as_str).to_owned();
+        Ok(Self { tls, host, port, path })
     }
 
     /// As URLs are joined, and as MAS does it: what follows the last `/` of the base is lost (RFC 3986 §5.2.3).
-    fn join(&self, relative: &str) -> String {
+    pub(super) fn join(&self, relative: &str) -> String {
         let folder = self.path.rfind('/').map_or("/", |end| &self.path[..=end]);
         format!("{folder}{relative}")
     }
@@ -217,7 +225,7 @@ mod tests {
         assert_eq!(reason(401, r#"{"errcode":"M_MISSING_TOKEN","error":"x"}"#), Err(Reason::HttpBody));
         assert_eq!(reason(401, "{}"), Err(Reason::HttpBody));
         assert_eq!(reason(401, "<html>login</html>"), Err(Reason::HttpBody));
-        assert_eq!(reason(503, ""), Err(Reason::HttpStatus));
+        assert_eq!(reason(503, ""), Err(Reason::RelayFailed));
         for status in [200, 404, 429, 500, 502] {
             assert_eq!(reason(status, "{}"), Err(Reason::HttpBody));
         }

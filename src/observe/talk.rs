@@ -2,6 +2,7 @@
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Duration, Instant, timeout_at};
+use tokio_rustls::client::TlsStream;
 
 use super::failure::Failure;
 use crate::judge::Reason;
@@ -72,9 +73,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         let _ = timeout_at(soon.min(self.deadline), self.stream.shutdown()).await;
     }
 
+    /// Ends the stream in order, and waits for the peer to end it too: until then the peer may believe that somebody is still there.
+    pub(super) async fn leave(mut self) {
+        self.hurry();
+        let _ = timeout_at(self.deadline, self.stream.shutdown()).await;
+        let mut buffer = [0; 1024];
+        while matches!(self.read(&mut buffer).await, Ok(Heard::Bytes(_))) {}
+    }
+
     /// The same conversation with another deadline, for a goodbye.
     pub(super) fn hurry(&mut self) {
         self.deadline = self.deadline.min(Instant::now() + GOODBYE);
+    }
+}
+
+impl<S> Talk<TlsStream<S>> {
+    /// Whether both ends agreed to speak this protocol (ALPN).
+    pub(super) fn speaks(&self, protocol: &[u8]) -> bool {
+        self.stream.get_ref().1.alpn_protocol() == Some(protocol)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod names;
 mod secure;
+mod web;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 use super::{Prober, Target};
 use crate::judge::{Attempt, Reason};
-use crate::matrix::{Exchange, SmtpMode, SslMode};
+use crate::matrix::{Exchange, Login, SmtpMode, SslMode, SslNegotiation};
 
 /// Long enough for a busy machine to answer, short enough for a test that waits for it.
 const DEADLINE: Duration = Duration::from_millis(700);
@@ -106,11 +107,20 @@ fn http() -> Exchange {
 }
 
 fn postgres(ssl_mode: SslMode) -> Exchange {
-    Exchange::Postgres { ssl_mode }
+    Exchange::postgres(ssl_mode)
 }
 
 fn smtp(mode: SmtpMode) -> Exchange {
-    Exchange::Smtp { mode }
+    Exchange::smtp(mode)
+}
+
+fn mas() -> Exchange {
+    Exchange::MasDiscovery { issuer: None }
+}
+
+/// Without TLS, which the tests of certificates have.
+fn public() -> Exchange {
+    Exchange::MasPublic { url: "http://auth.example/".to_owned(), issuer: "http://auth.example/".to_owned() }
 }
 
 /// Every exchange over TCP that waits for bytes.
@@ -125,13 +135,11 @@ fn conversations() -> Vec<Exchange> {
         oidc(),
         http(),
         Exchange::Http { tls: true, host: "mas.example".to_owned() },
-        Exchange::MasDiscovery,
+        mas(),
+        public(),
+        Exchange::MasHealth,
         Exchange::Whoami,
     ]
-}
-
-fn answer(status: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 #[test]
@@ -219,157 +227,6 @@ fn the_source_address_is_used() {
 }
 
 #[test]
-fn synapse_versions() {
-    let ok = answer("200 OK", r#"{"versions":["v1.11","v1.12"]}"#);
-    check(synapse(), &[Hear, say(&ok)], Reason::Ok, "2 versions");
-    check(synapse(), &[Hear, Drip(ok.clone().into_bytes())], Reason::Ok, "2 versions");
-    check(synapse(), &[Hear, say(&answer("404 Not Found", "{}"))], Reason::HttpStatus, "404");
-    check(synapse(), &[Hear, say(&answer("200 OK", "<html>Welcome</html>"))], Reason::HttpBody, "page instead of JSON");
-    check(synapse(), &[Hear, say(&answer("200 OK", r#"{"other":1}"#))], Reason::HttpBody, "no list of versions");
-    check(synapse(), &[Hear, say(&ok[..ok.len() - 3]), Hang], Reason::HttpBody, "before the deadline");
-    check(synapse(), &[Hear, say(&ok[..ok.len() - 3])], Reason::ClosedEarly, "HTTP body");
-    check(synapse(), &[Hear, say(&ok[..10]), Hang], Reason::ProtoMismatch, "did not finish");
-    check(synapse(), &[Hear, say(&ok[..10])], Reason::ClosedEarly, "in the middle");
-    let big = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(300 * 1024));
-    check(synapse(), &[Hear, say(&big), Hang], Reason::HttpBody, "longer than 262144 bytes");
-    let endless = format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(20 * 1024));
-    check(synapse(), &[Hear, say(&endless), Hang], Reason::ProtoMismatch, "longer than 16384 bytes");
-    let url = Exchange::Synapse { endpoint: "http://user:secret@synapse:8008/".to_owned() };
-    let got = attempt(url, &[]);
-    assert_eq!(got.reason, Reason::ProberError);
-    assert!(!got.detail.contains("secret"), "{}", got.detail);
-}
-
-/// An endless drip keeps no probe alive past its deadline.
-#[test]
-fn an_endless_drip() {
-    let drip = "HTTP/1.1 200 OK\r\nA: ".bytes().chain(std::iter::repeat_n(b'x', 10_000)).collect();
-    check(http(), &[Hear, Drip(drip)], Reason::ProtoMismatch, "did not finish");
-}
-
-#[test]
-fn whoami() {
-    let unknown = r#"{"errcode":"M_UNKNOWN_TOKEN","error":"Token is not active"}"#;
-    check(Exchange::Whoami, &[Hear, say(&answer("401 Unauthorized", unknown))], Reason::Ok, "asked MAS");
-    check(Exchange::Whoami, &[Hear, say(&answer("503 No", "{}"))], Reason::HttpStatus, "cannot ask MAS");
-    check(Exchange::Whoami, &[Hear, say(&answer("401 No", "<html>"))], Reason::HttpBody, "page instead");
-}
-
-#[test]
-fn any_http() {
-    for status in ["200 OK", "302 Found", "404 Not Found", "401 No"] {
-        check(http(), &[Hear, say(&answer(status, "x"))], Reason::Ok, &status[..3]);
-    }
-    check(http(), &[Hear, say(&answer("502 Bad Gateway", "x"))], Reason::HttpStatus, "502");
-}
-
-#[test]
-fn discovery() {
-    let document =
-        r#"{"issuer":"http://auth.example/","authorization_endpoint":"a","token_endpoint":"t","jwks_uri":"j"}"#;
-    check(oidc(), &[Hear, say(&answer("200 OK", document))], Reason::Ok, "configured issuer");
-    let other = document.replace("example/\"", "example\"");
-    check(oidc(), &[Hear, say(&answer("200 OK", &other))], Reason::HttpBody, "configured is");
-    check(Exchange::MasDiscovery, &[Hear, say(&answer("200 OK", document))], Reason::Ok, "http://auth.example/");
-    check(Exchange::MasDiscovery, &[Hear, say(&answer("200 OK", "{}"))], Reason::HttpBody, "no issuer");
-}
-
-/// One deep attempt against a peer that answers each connection in turn.
-fn deep(exchange: fn(SocketAddr) -> Exchange, answers: &[String]) -> Attempt {
-    block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let answers: Vec<String> =
-            answers.iter().map(|text| text.replace("PORT", &address.port().to_string())).collect();
-        tokio::spawn(async move {
-            for text in answers {
-                act(listener.accept().await.unwrap().0, vec![Hear, say(&answer("200 OK", &text))]).await;
-            }
-        });
-        let target = Target::new("a-to-b", address, exchange(address)).deep();
-        Prober::new(&[]).unwrap().probe(&target, DEADLINE).await
-    })
-}
-
-#[test]
-fn the_keys_of_a_provider() {
-    let issuer = |to: SocketAddr| Exchange::Oidc { issuer: format!("http://127.0.0.1:{}/", to.port()) };
-    let document = |keys: &str| {
-        format!(
-            r#"{{"issuer":"http://127.0.0.1:PORT/","authorization_endpoint":"http://a/","token_endpoint":"http://127.0.0.1:PORT/t","jwks_uri":"{keys}"}}"#
-        )
-    };
-    let own = document("http://127.0.0.1:PORT/jwks");
-    let got = deep(issuer, &[own.clone(), r#"{"keys":[{},{}]}"#.to_owned()]);
-    assert_eq!(got.reason, Reason::Ok, "{}", got.detail);
-    assert!(got.detail.ends_with("it has 2 keys"), "{}", got.detail);
-    let got = deep(issuer, &[own.clone(), r#"{"keys":[]}"#.to_owned()]);
-    assert_eq!(got.reason, Reason::HttpBody, "{}", got.detail);
-    // A document cannot send the probe elsewhere.
-    let got = deep(issuer, &[document("http://keys.example/jwks")]);
-    assert_eq!(got.reason, Reason::Ok, "{}", got.detail);
-    assert!(got.detail.contains(r#"not asked for; MAS must also reach "keys.example""#), "{}", got.detail);
-    let got = deep(issuer, &[document("nowhere")]);
-    assert_eq!(got.reason, Reason::HttpBody, "{}", got.detail);
-}
-
-#[test]
-fn the_interface_for_mas() {
-    for (status, part) in [("403 Forbidden", "is there"), ("404 Not Found", "is not there")] {
-        let got = block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let target = Target::new("a-to-b", listener.local_addr().unwrap(), synapse()).deep();
-            let answers = [answer("200 OK", r#"{"versions":["v1.11"]}"#), answer(status, "{}")];
-            tokio::spawn(async move {
-                for text in answers {
-                    act(listener.accept().await.unwrap().0, vec![Hear, say(&text)]).await;
-                }
-            });
-            Prober::new(&[]).unwrap().probe(&target, DEADLINE).await
-        });
-        assert_eq!(got.reason, Reason::Ok, "{}", got.detail);
-        assert!(got.detail.contains(part), "{}", got.detail);
-    }
-}
-
-/// What is asked, byte for byte, apart from the version.
-#[test]
-fn requests() {
-    let asked = |target: fn(SocketAddr) -> Target| {
-        block_on(async move {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let target = target(listener.local_addr().unwrap());
-            let prober = Prober::new(&[]).unwrap();
-            let serve = async {
-                let mut stream = listener.accept().await.unwrap().0;
-                let mut buffer = vec![0; 4096];
-                let count = stream.read(&mut buffer).await.unwrap();
-                buffer.truncate(count);
-                String::from_utf8(buffer).unwrap().replace(&listener.local_addr().unwrap().port().to_string(), "PORT")
-            };
-            tokio::join!(prober.probe(&target, DEADLINE), serve).1
-        })
-    };
-    let text = asked(|to| Target::new("e", to, Exchange::Oidc { issuer: "http://auth.example:81/realm/".to_owned() }));
-    assert!(
-        text.starts_with("GET /realm/.well-known/openid-configuration HTTP/1.1\r\nHost: auth.example:81\r\n"),
-        "{text}"
-    );
-    assert!(text.ends_with("\r\nConnection: close\r\n\r\n"), "{text}");
-    let text = asked(|to| Target::new("e", to, Exchange::MasDiscovery));
-    assert!(text.contains("\r\nHost: 127.0.0.1:PORT\r\n"), "{text}");
-    let text = asked(|to| Target::new("e", to, Exchange::MasDiscovery).named("auth.example"));
-    assert!(text.contains("\r\nHost: auth.example\r\n"), "{text}");
-    let tokens: Vec<_> = (0..2)
-        .map(|_| {
-            let text = asked(|to| Target::new("e", to, Exchange::Whoami));
-            text.lines().find(|line| line.starts_with("Authorization: Bearer portreeve-probe-")).unwrap().to_owned()
-        })
-        .collect();
-    assert_ne!(tokens[0], tokens[1], "Synapse remembers tokens");
-}
-
-#[test]
 fn postgres_without_tls() {
     use SslMode::{Allow, Disable, Prefer, Require, VerifyCa, VerifyFull};
     for mode in [Disable, Allow, Prefer] {
@@ -384,6 +241,44 @@ fn postgres_without_tls() {
     check(postgres(Prefer), &[Hear, say("S"), Hear, say("no tls"), Hang], Reason::ProtoMismatch, "not TLS");
 }
 
+/// With `disable` MAS sends the startup message at once; what `pg_hba.conf` says to that counts.
+#[test]
+fn postgres_in_clear() {
+    let sasl = Say(b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0".to_vec());
+    let no_hba = Say(b"E\0\0\0\x16SFATAL\0C28000\0Mn\0\0".to_vec());
+    let says = |mode, known: bool, answer: &Step, reason, part: &str| {
+        let got = block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let login = known.then(|| Login { user: "mas".to_owned(), database: "mas".to_owned() });
+            let exchange = Exchange::Postgres { ssl_mode: mode, negotiation: SslNegotiation::Postgres, login };
+            let target = Target::new("a-to-b", listener.local_addr().unwrap(), exchange).deep();
+            let answer = answer.clone();
+            let heard = tokio::spawn(async move {
+                let mut stream = listener.accept().await.unwrap().0;
+                let mut first = [0; 8];
+                stream.read_exact(&mut first).await.unwrap();
+                let rest = usize::try_from(u32::from_be_bytes(first[..4].try_into().unwrap())).unwrap() - 8;
+                stream.read_exact(&mut vec![0; rest]).await.unwrap();
+                act(stream, vec![answer]).await;
+                first
+            });
+            let got = Prober::new(&[]).unwrap().probe(&target, DEADLINE).await;
+            assert_eq!(
+                heard.await.unwrap()[4..],
+                [0, 3, 0, 0],
+                "the startup message comes first, without an SSLRequest"
+            );
+            got
+        });
+        assert_eq!(got.reason, reason, "{}", got.detail);
+        assert!(got.detail.contains(part), "{}", got.detail);
+    };
+    says(SslMode::Disable, false, &sasl, Reason::Ok, "in clear, as ssl_mode has it; it takes connections");
+    says(SslMode::Allow, true, &sasl, Reason::Ok, "in clear");
+    says(SslMode::Disable, true, &no_hba, Reason::ProtoAuth, "pg_hba.conf");
+    says(SslMode::Disable, false, &no_hba, Reason::Ok, "refuses a made-up one");
+}
+
 #[test]
 fn mail_in_plain() {
     let hello = "250-mail.example\r\n250-SIZE 1000\r\n250 AUTH PLAIN\r\n";
@@ -396,6 +291,10 @@ fn mail_in_plain() {
         Reason::Ok,
         "no AUTH",
     );
+    let login = Exchange::Smtp { mode: SmtpMode::Plain, auth: true };
+    check(login.clone(), &with("220 ready\r\n"), Reason::Ok, "it offers AUTH");
+    let without = [say("220 a\r\n"), Hear, say("250 b\r\n"), Hear, say("221 bye\r\n")];
+    check(login, &without, Reason::ProtoAuth, "offers no AUTH, and MAS is to log in");
     check(smtp(SmtpMode::Plain), &with("421 busy\r\n"), Reason::ProtoMismatch, "code 421");
     check(smtp(SmtpMode::Plain), &with("554 no\r\n"), Reason::ProtoAuth, "code 554");
     check(smtp(SmtpMode::Plain), &[say("220 a\r\n"), Hear, say("550 no\r\n")], Reason::ProtoAuth, "EHLO");

@@ -2,7 +2,7 @@
 
 use super::Direction;
 use crate::source::{Node, Place};
-use crate::world::{NotCovered, Object, Scope};
+use crate::world::{NotCovered, Object, Scope, Uncovered};
 
 /// A policy that is not evaluated. The verdicts that it can change are `unknown`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,9 +108,9 @@ pub(super) fn unseen(group: &str, kind: &str, gap: &NotCovered) -> Option<Unmode
         ("networking.k8s.io", "NetworkPolicy") => (Effect::Adds, None),
         _ => of_kind(group, kind)?,
     };
-    let (_, scope) = gap.hides.as_ref()?;
+    let Uncovered::Kinds { scope, .. } = &gap.subject else { return None };
     Some(Unmodelled {
-        object: gap.object.clone(),
+        object: gap.subject.to_string(),
         place: gap.place.clone(),
         scope: scope.clone(),
         effect,

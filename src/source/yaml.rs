@@ -6,6 +6,7 @@
 mod split;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write;
 use std::sync::Arc;
 
 use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, Span, StructureStyle};
@@ -144,7 +145,7 @@ impl Node {
                 }
                 Value::Seq(items) => {
                     let index = items.partition_point(before).saturating_sub(1);
-                    path.extend(["[", &index.to_string(), "]"]);
+                    let _ = write!(path, "[{index}]");
                     items.get(index)
                 }
                 _ => None,

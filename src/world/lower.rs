@@ -40,6 +40,8 @@ pub struct WorldBuilder {
     gateways: BTreeMap<ObjectName, gateway::Gateway>,
     default_classes: Vec<String>,
     uncovered: Vec<uncovered::Draft>,
+    /// What is not shown and was asked for.
+    unseen: Vec<NotCovered>,
 }
 
 impl WorldBuilder {
@@ -72,7 +74,7 @@ impl WorldBuilder {
 
     /// Takes note of objects that may exist and are not shown. `told`: nobody asked for less, so it is a finding too.
     pub fn unseen(&mut self, gap: NotCovered, told: bool) {
-        self.findings.extend(told.then(|| uncovered::finding(&gap)));
+        self.unseen.extend(told.then(|| gap.clone()));
         self.world.not_covered.push(gap);
     }
 
@@ -91,6 +93,7 @@ impl WorldBuilder {
         self.world.entrances = self.entrances.items.into_iter().flatten().collect();
         entrance::default_class(&mut self.world.entrances, &self.default_classes);
         gateway::attach(&mut self.world.entrances, &self.gateways);
+        self.findings.extend(NotCovered::together(&self.unseen).iter().map(uncovered::finding));
         let seen = self.world.pods.iter().filter(|pod| !pod.template);
         let seen: HashSet<&str> = seen.map(|pod| pod.name.namespace.as_str()).collect();
         for draft in self.uncovered {

@@ -45,27 +45,79 @@ impl fmt::Display for Scope {
 /// Something that could matter and is not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotCovered {
-    /// `kind/namespace/name`, or the kinds and where.
-    pub object: String,
-    /// What is not known because of it, as the rest of "X: ...".
+    /// What it is about.
+    pub subject: Uncovered,
+    /// What is not known because of it, after the subject.
     pub why: String,
     /// How it would be known.
     pub fix: String,
     /// Where it stands.
     pub place: Place,
-    /// The kinds of which objects may exist that are not here, and where; empty for an object of which the pods or routes are unknown.
-    pub hides: Option<(Vec<String>, Scope)>,
+}
+
+/// What a gap is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Uncovered {
+    /// `kind/namespace/name`: an object of which the pods or routes are unknown.
+    Object(String),
+    /// Objects that may exist and are not here.
+    Kinds {
+        /// Their kinds.
+        kinds: Vec<String>,
+        /// The same in words: `pods`.
+        words: Vec<String>,
+        /// Where they may be.
+        scope: Scope,
+    },
+}
+
+impl fmt::Display for Uncovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object(object) => f.write_str(object),
+            Self::Kinds { words, scope: Scope::Cluster, .. } => f.write_str(&words.join(", ")),
+            Self::Kinds { words, scope, .. } => write!(f, "{} {scope}", words.join(", ")),
+        }
+    }
 }
 
 impl NotCovered {
     /// Where it hides objects of a kind, if it does.
     fn hides(&self, kind: &str) -> Option<&Scope> {
-        self.hides.as_ref().filter(|(kinds, _)| kinds.iter().any(|own| own == kind)).map(|(_, scope)| scope)
+        match &self.subject {
+            Uncovered::Kinds { kinds, scope, .. } if kinds.iter().any(|own| own == kind) => Some(scope),
+            Uncovered::Kinds { .. } | Uncovered::Object(_) => None,
+        }
     }
 
-    /// `pods in namespace x: User y may not list them`.
+    /// `pods in namespace x cannot be listed: user y may not`.
     pub fn sentence(&self) -> String {
-        format!("{}: {}", self.object, self.why)
+        match &self.subject {
+            Uncovered::Object(object) => format!("{object}: {}", self.why),
+            kinds @ Uncovered::Kinds { .. } => format!("{kinds} {}", self.why),
+        }
+    }
+
+    /// The same gaps with kinds that are hidden for one reason in one place told together.
+    pub fn together(gaps: &[Self]) -> Vec<Self> {
+        let mut told: Vec<Self> = Vec::new();
+        for gap in gaps {
+            let same = told.iter_mut().find_map(|earlier| match (&mut earlier.subject, &gap.subject) {
+                (
+                    Uncovered::Kinds { kinds, words, scope },
+                    Uncovered::Kinds { kinds: more, words: further, scope: other },
+                ) if scope == other && (&earlier.why, &earlier.fix) == (&gap.why, &gap.fix) => {
+                    kinds.extend(more.iter().cloned());
+                    words.extend(further.iter().cloned());
+                    Some(())
+                }
+                _ => None,
+            });
+            if same.is_none() {
+                told.push(gap.clone());
+            }
+        }
+        told
     }
 }
 

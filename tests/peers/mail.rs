@@ -103,7 +103,7 @@ fn postfix_is_proven_and_left_in_order() {
     command.arg("-c").arg(folder.path().join("conf")).arg("-d").env("MAIL_CONFIG", folder.path().join("conf"));
     let server = Server::start(&mut command, "TERM", start_tls, &folder.path().join("output"));
 
-    let smtp = |mode| Exchange::Smtp { mode };
+    let smtp = |mode| Exchange::smtp(mode);
     let (trusting, plain) = (Prober::new(&[files.root]).unwrap(), Prober::new(&[]).unwrap());
     check(&plain, start_tls, smtp(SmtpMode::Plain), Reason::Ok, "it offers no AUTH");
     for (address, mode) in [(start_tls, SmtpMode::StartTls), (tls, SmtpMode::Tls)] {

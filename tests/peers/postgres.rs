@@ -11,8 +11,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use portreeve::judge::{Attempt, Reason};
-use portreeve::matrix::{Exchange, SslMode};
-use portreeve::observe::{Login, Prober, Target};
+use portreeve::matrix::{Exchange, Login, SslMode, SslNegotiation};
+use portreeve::observe::{Prober, Target};
 use tempfile::TempDir;
 
 use crate::server::{PATIENCE, Server, as_user, folder, free, give, program};
@@ -88,13 +88,14 @@ fn times_ready(log: &Path) -> usize {
 }
 
 pub(crate) fn exchange(ssl_mode: SslMode) -> Exchange {
-    Exchange::Postgres { ssl_mode }
+    Exchange::postgres(ssl_mode)
 }
 
 /// The deep probe, which goes on to the startup message.
 pub(crate) fn deep(prober: &Prober, address: SocketAddr, login: Option<(&str, &str)>) -> Attempt {
-    let mut target = Target::new("a-to-b", address, exchange(SslMode::Prefer)).named(certificate::NAME).deep();
-    target.login = login.map(|(user, database)| Login { user: user.to_owned(), database: database.to_owned() });
+    let login = login.map(|(user, database)| Login { user: user.to_owned(), database: database.to_owned() });
+    let exchange = Exchange::Postgres { ssl_mode: SslMode::Prefer, negotiation: SslNegotiation::Postgres, login };
+    let target = Target::new("a-to-b", address, exchange).named(certificate::NAME).deep();
     block_on(prober.probe(&target, DEADLINE))
 }
 

@@ -49,14 +49,12 @@ pub(super) fn ask(args: &NetworkArgs, gathered: Gathered) -> anyhow::Result<Fact
     } else {
         ResolvConf::of(&args.nameserver)
     };
+    let resolv = Arc::new(resolv);
+    let prober = Prober::new(&roots).context("--ca cannot be used")?.with_followed_endpoints(Arc::clone(&resolv));
     let Gathered { inputs, values, mas, found } = gathered;
     let round = Round {
         inputs,
-        means: Means {
-            prober: Arc::new(Prober::new(&roots).context("--ca cannot be used")?),
-            resolv: Arc::new(resolv),
-            deadline: Duration::from_secs_f64(args.timeout),
-        },
+        means: Means { prober: Arc::new(prober), resolv, deadline: Duration::from_secs_f64(args.timeout) },
         chosen: Vec::new(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
@@ -78,7 +76,8 @@ fn public_url(facts: &Facts) -> Option<(Url, String)> {
         None => format!("https://{}/", facts.auth_host()?.0),
     };
     let url = Url::parse(&base).ok()?;
-    let issuer = config.and_then(|config| config.issuer.text()).unwrap_or(&base).to_owned();
+    let issuer = config.and_then(|config| Url::parse(config.issuer.text()?).ok());
+    let issuer = issuer.as_ref().unwrap_or(&url).normalized();
     Some((url, issuer))
 }
 
@@ -86,7 +85,7 @@ async fn auth_host(prober: &Prober, resolv: &ResolvConf, deadline: Duration, url
     let addresses = observe::resolve(&url.host, resolv, deadline).await;
     let mut attempts = Vec::new();
     for address in addresses.iter().flatten() {
-        let exchange = Exchange::Oidc { issuer: issuer.to_owned() };
+        let exchange = Exchange::MasPublic { url: url.normalized(), issuer: issuer.to_owned() };
         let target = Target::new("auth-host", SocketAddr::new(*address, url.port_or_default()), exchange);
         attempts.push(prober.probe(&target.named(url.host.clone()), deadline).await);
     }

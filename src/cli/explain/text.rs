@@ -146,7 +146,9 @@ fn headline(end: &str, direction: Direction, side: &SideAnswer) -> String {
             format!("{direction} of {end}: denied by {} {direction}[{}] ({})", rule.policy, rule.index, rule.place)
         }
         (Declared::Denied, None) => format!("{direction} of {end}: denied, isolated by {by}"),
-        (Declared::Unknown, _) if by.is_empty() => format!("{direction} of {end}: unknown, no policy isolates it"),
+        (Declared::Unknown, _) if by.is_empty() => {
+            format!("{direction} of {end}: unknown, no known policy isolates it")
+        }
         (Declared::Unknown, _) => format!("{direction} of {end}: unknown, isolated by {by}"),
     }
 }

@@ -116,7 +116,6 @@ impl Round {
         for resolved in &self.inputs.resolution.edges {
             let Some(observation) = observed.get_mut(&resolved.edge.name) else { continue };
             observation.source_has_network = alive;
-            observation.second_hand = resolved.edge.exchange == Exchange::Whoami;
             observation.target_up = self.inputs.world.as_ref().and_then(|world| resolved.readiness(world));
         }
     }

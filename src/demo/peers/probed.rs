@@ -41,11 +41,16 @@ impl Case {
     }
 }
 
+fn public() -> Exchange {
+    let issuer = "https://auth.waadoo.ovh/".to_owned();
+    Exchange::MasPublic { url: issuer.clone(), issuer }
+}
+
 fn edges() -> Vec<Case> {
     let case = |source, dest, protocol, exchange, host| Case { source, dest, protocol, exchange, host };
     let oidc = |issuer: &str| Exchange::Oidc { issuer: issuer.to_owned() };
     let synapse = Exchange::Synapse { endpoint: "http://matrix-synapse-synapse:8008".to_owned() };
-    let postgres = |ssl_mode| Exchange::Postgres { ssl_mode };
+    let postgres = |ssl_mode| Exchange::postgres(ssl_mode);
     let database = Some("matrix-db-rw.postgres.svc.cluster.local");
     let (tcp, udp) = (Protocol::Tcp, Protocol::Udp);
     vec![
@@ -56,18 +61,30 @@ fn edges() -> Vec<Case> {
         case(Source::Mas, LabPod::Traefik, tcp, oidc("https://authelia.waadoo.ovh"), None),
         case(Source::Mas, LabPod::Dns, udp, Exchange::DnsUdp, None),
         case(Source::Mas, LabPod::Dns, tcp, Exchange::DnsTcp, None),
-        case(
-            Source::Mas,
-            LabPod::Smtp,
-            tcp,
-            Exchange::Smtp { mode: SmtpMode::StartTls },
-            Some("smtp.mail.svc.cluster.local"),
-        ),
+        case(Source::Mas, LabPod::Smtp, tcp, Exchange::smtp(SmtpMode::StartTls), Some("smtp.mail.svc.cluster.local")),
         case(Source::Mas, LabPod::Stranger, tcp, Exchange::Tcp, None),
-        case(Source::Stranger, LabPod::Mas, tcp, Exchange::MasDiscovery, None),
-        case(Source::Stranger, LabPod::Traefik, tcp, oidc("https://auth.waadoo.ovh/"), None),
-        case(Source::Synapse, LabPod::Mas, tcp, Exchange::MasDiscovery, None),
-        case(Source::Traefik, LabPod::Mas, tcp, Exchange::MasDiscovery, None),
+        case(
+            Source::Stranger,
+            LabPod::Mas,
+            tcp,
+            Exchange::MasDiscovery { issuer: Some("https://auth.waadoo.ovh/".to_owned()) },
+            None,
+        ),
+        case(Source::Stranger, LabPod::Traefik, tcp, public(), None),
+        case(
+            Source::Synapse,
+            LabPod::Mas,
+            tcp,
+            Exchange::MasDiscovery { issuer: Some("https://auth.waadoo.ovh/".to_owned()) },
+            None,
+        ),
+        case(
+            Source::Traefik,
+            LabPod::Mas,
+            tcp,
+            Exchange::MasDiscovery { issuer: Some("https://auth.waadoo.ovh/".to_owned()) },
+            None,
+        ),
     ]
 }
 
@@ -142,14 +159,14 @@ async fn what_lies_behind_a_peer_shows_in_its_answer() {
     let edges = edges();
     let find = |exchange: &Exchange| edges.iter().find(|edge| edge.exchange == *exchange).unwrap();
     let whoami = find(&Exchange::Whoami);
-    let public = find(&Exchange::Oidc { issuer: "https://auth.waadoo.ovh/".to_owned() });
+    let public = find(&public());
     for source in [Source::Synapse, Source::Traefik] {
         let gate = peers.net().gate(source, LabPod::Mas, 8080, Protocol::Tcp).unwrap();
         gate.set_policy(Policy::Drops).await.unwrap();
     }
     tokio::join!(
-        whoami.check(&peers, DEADLINE, Reason::HttpStatus),
-        public.check(&peers, DEADLINE, Reason::HttpStatus)
+        whoami.check(&peers, DEADLINE, Reason::RelayFailed),
+        public.check(&peers, DEADLINE, Reason::RelayFailed)
     );
     peers.close().await;
 }

@@ -35,10 +35,6 @@ pub struct AutheliaClient {
     pub place: Place,
 }
 
-pub(super) fn is_authelia(layers: &Layers<'_>) -> bool {
-    layers.has("identity_providers/oidc")
-}
-
 impl AutheliaFacts {
     pub(super) fn of(layers: &Layers<'_>, file: &str, seal: &impl BuildHasher) -> Self {
         let clients = layers.items("identity_providers/oidc/clients");

@@ -94,15 +94,6 @@ pub struct ProviderFacts {
     pub place: Place,
 }
 
-/// Whether a document is MAS's config: its section `matrix` beside one that Synapse's config does not have.
-pub(super) fn is_mas(layers: &Layers<'_>) -> bool {
-    let matrix =
-        ["homeserver", "endpoint", "secret", "secret_file"].iter().any(|key| layers.has(&format!("matrix/{key}")));
-    let beside = ["http", "secrets", "upstream_oauth2"].iter().any(|key| layers.has(key));
-    let kubernetes = layers.has("apiVersion") && layers.has("kind");
-    (matrix || layers.has("upstream_oauth2/providers") || layers.has("http/public_base")) && beside && !kubernetes
-}
-
 impl MasFacts {
     pub(in crate::doctor) fn of(layers: &Layers<'_>, seal: &impl BuildHasher) -> Self {
         let (uri_problem, database_password) = database(layers, seal);

@@ -33,14 +33,6 @@ pub struct MasSection {
     pub place: Place,
 }
 
-/// Keys at the root by which a file of Synapse's config is told; `server_name` stands in the first of several.
-const TELLING: [&str; 3] = ["matrix_authentication_service", "experimental_features", "password_config"];
-
-pub(super) fn is_synapse(layers: &Layers<'_>) -> bool {
-    let kubernetes = layers.has("apiVersion") && layers.has("kind");
-    !kubernetes && (layers.has("server_name") || TELLING.iter().any(|key| layers.is_filled(key)))
-}
-
 /// What stops Synapse's start beside MAS, when true (`synapse/config/mas.py`, `MasConfigModel` conflicts).
 const FLAGS: [(&str, &str); 8] = [
     ("enable_registration", "enable_registration"),

@@ -33,12 +33,6 @@ pub(super) struct Listener {
     pub(super) health: bool,
 }
 
-/// Whether a mapping looks like MAS's config.
-pub(super) fn is_config(root: &Node) -> bool {
-    let has = |key: &str| root.get(key).is_some();
-    has("upstream_oauth2") || (has("http") && ["database", "matrix", "secrets", "clients"].iter().any(|key| has(key)))
-}
-
 /// Looks at one config, given as its layers.
 pub(super) fn look(layers: &[Config<'_>], findings: &mut Vec<Finding>) -> Mas {
     let mut mas = Mas::default();

@@ -1,6 +1,7 @@
 //! From configs that are proven clean, one thing is broken a row. Every secret in them is a canary.
 
 use super::*;
+use crate::source::yaml;
 use crate::world::objects;
 
 const MAS: &str = "\
@@ -254,7 +255,7 @@ fn secrets_and_large_values_are_not_read() {
     let secret =
         config_map("config.yaml", &MAS.replace("CANARYCANARY", "changeme")).replace("kind: ConfigMap", "kind: Secret");
     assert_eq!(look(&[secret], None), Vec::new());
-    let large = format!("{}note: {}\n", MAS.replace("CANARYCANARY", "changeme"), "x".repeat(MAX_VALUE));
+    let large = format!("{}note: {}\n", MAS.replace("CANARYCANARY", "changeme"), "x".repeat(configs::MAX_TEXT));
     assert_eq!(look(&[config_map("config.yaml", &large)], None), Vec::new());
     assert_eq!(look(&[config_map("other.yaml", "server_name: [\nbroken")], None), Vec::new());
 }

@@ -37,7 +37,7 @@ pub(super) struct RawConfig {
 pub(super) struct RawHttp {
     pub(super) listeners: Option<Field<Vec<Field<RawListener>>>>,
     pub(super) public_base: Option<Field<Url>>,
-    issuer: Unread,
+    pub(super) issuer: Option<Field<Url>>,
     trusted_proxies: Unread,
 }
 
@@ -99,10 +99,10 @@ pub(super) struct RawDatabase {
     pub(super) host: Option<Field<DatabaseServer>>,
     pub(super) port: Option<Field<PortNumber>>,
     pub(super) socket: Option<Field<IgnoredAny>>,
-    pub(super) username: Option<Field<IgnoredAny>>,
+    pub(super) username: Option<Field<String>>,
     pub(super) password: Option<Field<IgnoredAny>>,
     pub(super) password_file: Option<Field<IgnoredAny>>,
-    pub(super) database: Option<Field<IgnoredAny>>,
+    pub(super) database: Option<Field<String>>,
     pub(super) ssl_mode: Option<Field<SslModeWord>>,
     ssl_ca: Unread,
     ssl_ca_file: Unread,
@@ -136,7 +136,8 @@ pub(super) struct RawEmail {
     pub(super) port: Option<Field<PortNumber>>,
     from: Unread,
     reply_to: Unread,
-    username: Unread,
+    /// That there is one is all that matters.
+    pub(super) username: Option<Field<IgnoredAny>>,
     password: Unread,
     password_file: Unread,
     command: Unread,

@@ -108,10 +108,10 @@ pub(super) struct RawDatabase {
     pub(super) socket: Option<Field<IgnoredAny>>,
     #[serde(alias = "sslmode", alias = "ssl_mode")]
     pub(super) ssl_mode: Option<Field<SslModeWord>>,
-    name: Unread,
-    database: Unread,
-    user: Unread,
-    username: Unread,
+    pub(super) name: Option<Field<String>>,
+    pub(super) database: Option<Field<String>>,
+    pub(super) user: Option<Field<String>>,
+    pub(super) username: Option<Field<String>>,
     password: Unread,
     existing_secret: Unread,
     mode: Unread,
@@ -168,7 +168,8 @@ pub(super) struct RawEmail {
     #[serde(alias = "host")]
     pub(super) hostname: Option<Field<MailHostText>>,
     pub(super) port: Option<Field<PortNumber>>,
-    username: Unread,
+    /// That there is one is all that matters.
+    pub(super) username: Option<Field<IgnoredAny>>,
     password: Unread,
     existing_secret: Unread,
     from: Unread,

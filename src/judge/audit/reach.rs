@@ -11,7 +11,7 @@ use super::addresses::{Addresses, borders};
 use crate::judge::Declared;
 use crate::matrix::{Expect, Peer, PeerKind};
 use crate::policy::{Answer, Direction, End, Engine, Exemption, Family, Holder, PeerMatch, Peers};
-use crate::world::{Phase, PodId, Protocol, Service, World};
+use crate::world::{NotCovered, Phase, PodId, Protocol, Service, World};
 
 /// One end with everything it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,8 +147,17 @@ impl<'r> Reach<'r> {
                 }
                 vec![Side::Pods(live)]
             }
-            PeerKind::Blocks { nets, except, .. } => blocks(nets, except, peer.by_default),
+            PeerKind::Blocks { nets, except, host } => match self.unseen_route(host.as_deref(), peer) {
+                Some(gap) => vec![Side::Unknown(format!("where the name leads is not known: {}", gap.sentence()))],
+                None => blocks(nets, except, peer.by_default),
+            },
         }
+    }
+
+    /// Why a public name that stands for every public address may as well lead back into the cluster.
+    fn unseen_route(&self, host: Option<&str>, peer: &Peer) -> Option<&NotCovered> {
+        let web = peer.ports.iter().any(|port| matches!(port, 80 | 443));
+        (host.is_some() && peer.by_default && web).then(|| self.world.unseen_anywhere("Ingress")).flatten()
     }
 
     /// The pod that an end means, in whatever family.

@@ -9,7 +9,7 @@ use super::view::View;
 use crate::finding::{Code, Finding};
 use crate::matrix::{Peer, PeerKind};
 use crate::policy::{
-    Direction, Intervals, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, PortSet, Ports, Rule,
+    Direction, Effect, Intervals, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, PortSet, Ports, Rule,
 };
 use crate::source::Place;
 use crate::world::labels::{NAMESPACE_NAME, matches_all};
@@ -33,6 +33,10 @@ pub(super) fn wider(view: &View<'_>, direction: Direction) -> Vec<Finding> {
 
 /// The one finding when a pod of the subject is not isolated at all.
 fn open(view: &View<'_>, direction: Direction) -> Option<Finding> {
+    // A policy that is not known may isolate it.
+    if view.policies.unmodelled_in(&view.subject.namespace).any(|other| other.effect == Effect::Adds) {
+        return None;
+    }
     let open: Vec<&Pod> = view
         .subject_pods()
         .filter(|pod| !view.subject_policies().any(|policy| policy.selects(pod) && policy.rules(direction).is_some()))

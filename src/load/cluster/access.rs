@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
-use super::error::{ClusterError, describe};
+use super::error::{ClusterError, describe_request};
+use super::proxy;
 use crate::source::de::closest;
 
 /// Which cluster is read, as whom, and how much of it.
@@ -39,8 +40,9 @@ pub(super) async fn client(access: &Access) -> Result<(Client, String), ClusterE
         url.host().unwrap_or_default(),
         url.port().map_or_else(String::new, |port| format!(":{port}"))
     );
-    let client = Client::try_from(config)
-        .map_err(|error| ClusterError::Kubeconfig(format!("cannot log in to {server}: {}", describe(&error))))?;
+    let client = Client::try_from(config).map_err(|error| {
+        ClusterError::Kubeconfig(format!("cannot log in to {server}: {}", describe_request(&error)))
+    })?;
     Ok((client, server))
 }
 
@@ -56,9 +58,26 @@ async fn config(access: &Access) -> Result<Config, ClusterError> {
     if let Some(context) = &access.context {
         check(context, &kubeconfig)?;
     }
+    let own_proxy = names_proxy(access.context.as_deref(), &kubeconfig);
     let options = KubeConfigOptions { context: access.context.clone(), ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    config.map_err(|error| ClusterError::Kubeconfig(words(&error)))
+    let mut config = config.map_err(|error| ClusterError::Kubeconfig(words(&error)))?;
+    let (scheme, host) = (config.cluster_url.scheme_str(), config.cluster_url.host().unwrap_or_default());
+    let no_proxy = std::env::var("NO_PROXY").or_else(|_| std::env::var("no_proxy")).unwrap_or_default();
+    if !own_proxy && !proxy::is_meant(scheme, host, &no_proxy) {
+        config.proxy_url = None;
+    }
+    Ok(config)
+}
+
+/// Whether the kubeconfig itself says how its cluster is reached.
+fn names_proxy(context: Option<&str>, kubeconfig: &Kubeconfig) -> bool {
+    let name = context.or(kubeconfig.current_context.as_deref());
+    let context = kubeconfig.contexts.iter().find(|own| Some(own.name.as_str()) == name);
+    let cluster = context.and_then(|own| own.context.as_ref()).map(|context| context.cluster.as_str());
+    let cluster = kubeconfig.clusters.iter().find(|own| Some(own.name.as_str()) == cluster);
+    let proxy = cluster.and_then(|own| own.cluster.as_ref()?.proxy_url.as_ref());
+    proxy.is_some_and(|proxy| !proxy.is_empty())
 }
 
 /// In a pod there is no kubeconfig, and its service account is meant.

@@ -12,7 +12,7 @@ use kube::client::Body;
 use kube::core::Status;
 use serde::de::DeserializeOwned;
 
-use super::error::{ClusterError, describe};
+use super::error::{ClusterError, describe, describe_request};
 use super::progress::Progress;
 use crate::source::files::MAX_MANIFEST_BYTES;
 use crate::source::{Node, json};
@@ -154,14 +154,15 @@ impl<'p> Api<'p> {
     async fn ask(&self, path: &str) -> Result<Reply, Broken> {
         let request = Request::get(path).header("accept", "application/json").body(Body::empty());
         let request = request.map_err(|error| Broken::Connection(error.to_string()))?;
-        let response = self.client.send(request).await.map_err(|error| Broken::Connection(describe(&error)))?;
+        let response = self.client.send(request).await.map_err(|error| Broken::Connection(describe_request(&error)))?;
         let code = response.status();
         let most = if code.is_success() { MOST_BYTES } else { MOST_STATUS_BYTES };
         let body = Limited::new(response.into_body(), most).collect().await.map_err(|error| {
             if error.is::<http_body_util::LengthLimitError>() {
                 return Broken::TooLarge;
             }
-            Broken::Connection(describe(&*error))
+            let inner = error.downcast_ref::<kube::Error>();
+            Broken::Connection(inner.map_or_else(|| describe(&*error), describe_request))
         })?;
         let body = Vec::from(body.to_bytes());
         if code.is_success() {

@@ -38,8 +38,18 @@ pub enum ClusterError {
         /// What is wrong with the answer.
         why: String,
     },
+    /// A namespace that was asked for by name.
+    #[error("there is no namespace `{name}` in the cluster {server}{hint}")]
+    NoNamespace {
+        /// The API server's address.
+        server: String,
+        /// As it was asked for.
+        name: String,
+        /// A name that is close, if there is one.
+        hint: String,
+    },
     /// Neither pods nor policies may be listed.
-    #[error("nothing of the cluster {server} can be judged: {why}. {fix}")]
+    #[error("nothing of the cluster {server} can be judged: {why}; {fix}")]
     Nothing {
         /// Its address.
         server: String,
@@ -53,7 +63,12 @@ pub enum ClusterError {
     Start(#[source] std::io::Error),
 }
 
-/// What went wrong with a request, in one line. Errors of login plug-ins hold what these print, which may be a token.
+/// What went wrong with a request, in one line, without the client's own word for the kind of error.
+pub(super) fn describe_request(error: &kube::Error) -> String {
+    describe(error.source().unwrap_or(error))
+}
+
+/// What went wrong, in one line. Errors of login plug-ins hold what these print, which may be a token.
 pub(super) fn describe(error: &(dyn Error + 'static)) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut next = Some(error);

@@ -50,7 +50,7 @@ pub(super) async fn plan(api: &Api<'_>, needs: &[Need]) -> Result<Plan, ClusterE
             return Err(ClusterError::Nothing {
                 server: api.server.clone(),
                 why: format!("{who} may not ask which kinds there are"),
-                fix: "Bind the ClusterRole system:discovery, as every cluster does by default".to_owned(),
+                fix: "bind the ClusterRole system:discovery, as every cluster does by default".to_owned(),
             });
         }
         Answer::NotThere => {

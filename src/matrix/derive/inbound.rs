@@ -4,7 +4,7 @@ use super::table::{MAS_PORT, SYNAPSE_TO_MAS, TRAEFIK_TO_MAS};
 use super::{Ask, CONFIG, Context, Draft, Exchange, Expect, Party, Port, Provenance, Said, Setting, party, says};
 use crate::finding::{Code, Finding};
 use crate::guide::mas_config::{Bind, Listener, Resource};
-use crate::guide::{Cite, GuideValues, MasConfig};
+use crate::guide::{Cite, GuideValues, MasConfig, Url};
 use crate::world::PortRef;
 
 pub(super) fn derive(context: &Context<'_>, draft: &mut Draft) {
@@ -17,7 +17,7 @@ pub(super) fn derive(context: &Context<'_>, draft: &mut Draft) {
         let from = ingress(context, draft);
         // The config's words for the public host belong to this edge too.
         settled.provenance.extend(context.config.and_then(|c| c.public_base.cite()).map(|cite| says(CONFIG, cite)));
-        draft.add(TRAEFIK_TO_MAS.name, &TRAEFIK_TO_MAS, from, settled, Exchange::MasDiscovery, Expect::Allow);
+        draft.add(TRAEFIK_TO_MAS.name, &TRAEFIK_TO_MAS, from, settled, by_public_url(context), Expect::Allow);
     }
     // Synapse asks `/oauth2/introspect` and the discovery document (`synapse/api/auth/mas.py`).
     let api: &[&[Resource]] = &[&[Resource::Discovery, Resource::OAuth]];
@@ -26,6 +26,21 @@ pub(super) fn derive(context: &Context<'_>, draft: &mut Draft) {
         let from = synapse(context);
         settled.provenance.extend(context.config.and_then(|c| c.endpoint.cite()).map(|cite| says(CONFIG, cite)));
         draft.add(SYNAPSE_TO_MAS.name, &SYNAPSE_TO_MAS, from, settled, Exchange::Whoami, Expect::Allow);
+    }
+}
+
+/// MAS by its public URL, where a source has one: what answers there is the ingress controller, and behind it MAS.
+fn by_public_url(context: &Context<'_>) -> Exchange {
+    let config = context.config;
+    let base = config.and_then(|config| config.public_base.known()).filter(|url| party(&url.host).is_some());
+    let by_guide = || {
+        let host = context.guides.iter().find_map(|guide| guide.ingress_host.known())?;
+        Some(format!("https://{host}/"))
+    };
+    let issuer = config.and_then(|config| config.issuer.as_ref()).map(Url::normalized);
+    match base.map(Url::normalized).or_else(by_guide) {
+        Some(url) => Exchange::MasPublic { issuer: issuer.unwrap_or_else(|| url.clone()), url },
+        None => Exchange::MasDiscovery { issuer },
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::finding::{Code, Finding};
 use crate::guide::values::{MailHost, MailTransport};
 use crate::guide::{Cite, Database, DatabaseServer, GuideValues, MasConfig, Url};
-use crate::matrix::SmtpMode;
+use crate::matrix::{SmtpMode, SslNegotiation};
 use crate::world::PortRef;
 
 const POSTGRES: Party = Party::Unknown { peer: "postgres" };
@@ -47,9 +47,12 @@ pub(super) fn postgres(context: &Context<'_>, draft: &mut Draft) {
     }
     said.push(by_peers(context, row, POSTGRES, POSTGRES_PORT));
     if let Some(settled) = draft.settle(row.name, said) {
-        let modes = context.config.map(|c| &c.database).into_iter().chain(context.guides.iter().map(|g| &g.database));
-        let ssl_mode = modes.into_iter().find_map(|database| database.ssl_mode.known().copied()).unwrap_or_default();
-        draft.outward(row.name, row, settled, Exchange::Postgres { ssl_mode });
+        let sections =
+            || context.config.map(|c| &c.database).into_iter().chain(context.guides.iter().map(|g| &g.database));
+        let ssl_mode = sections().find_map(|database| database.ssl_mode.known().copied()).unwrap_or_default();
+        let login = sections().find_map(Database::login);
+        let negotiation = SslNegotiation::Postgres;
+        draft.outward(row.name, row, settled, Exchange::Postgres { ssl_mode, negotiation, login });
     }
 }
 
@@ -180,6 +183,7 @@ struct Mail<'s> {
     mode: &'s Setting<SmtpMode>,
     hostname: &'s Setting<MailHost>,
     port: &'s Setting<u16>,
+    logs_in: bool,
     cite: &'s Cite,
 }
 
@@ -194,6 +198,7 @@ pub(super) fn smtp(context: &Context<'_>, draft: &mut Draft) {
             mode: &guide.email.mode,
             hostname: &guide.email.hostname,
             port: &guide.email.port,
+            logs_in: guide.email.logs_in,
             // Mail is on unless values say otherwise: the guide's default.
             cite: guide.email.section.as_ref().unwrap_or(&guide.block),
         };
@@ -206,7 +211,8 @@ pub(super) fn smtp(context: &Context<'_>, draft: &mut Draft) {
     {
         let email = &config.email;
         let (mode, hostname, port) = (&email.mode, &email.hostname, &email.port);
-        let mail = Mail { enabled: None, transport: &email.transport, mode, hostname, port, cite };
+        let logs_in = email.logs_in;
+        let mail = Mail { enabled: None, transport: &email.transport, mode, hostname, port, logs_in, cite };
         said.push(relay(CONFIG, &mail));
         mails.push(mail);
     }
@@ -223,7 +229,8 @@ pub(super) fn smtp(context: &Context<'_>, draft: &mut Draft) {
         // The last source, MAS's config, is the one that runs.
         let mode = mails.iter().rev().find_map(|mail| mail.mode.known().copied());
         let mode = mode.unwrap_or_else(|| mode_by_port(&settled.to));
-        draft.outward(row.name, row, settled, Exchange::Smtp { mode });
+        let auth = mails.last().is_some_and(|mail| mail.logs_in);
+        draft.outward(row.name, row, settled, Exchange::Smtp { mode, auth });
     }
 }
 

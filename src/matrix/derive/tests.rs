@@ -84,7 +84,7 @@ fn the_guide_verbatim_asks_for_eight_edges_and_closes_two() {
     assert_eq!(findings, []);
     insta::assert_snapshot!(show(&derive(&sources)), @r#"
     traefik-to-mas: the ingress controller of auth.waadoo.ovh > subject pod:8080 TCP t0
-        MasDiscovery
+        MasPublic { url: "https://auth.waadoo.ovh/", issuer: "https://auth.waadoo.ovh/" }
         guide.yaml:17:17 mas.service.targetPort [guide: NetworkPolicy Considerations, Ingress: From Traefik (port 8080)]
         guide.yaml:22:11 mas.ingress.host [guide: NetworkPolicy Considerations, Ingress: From Traefik (port 8080)]
     synapse-to-mas: matrix-synapse-synapse > subject pod:8080 TCP t0
@@ -92,7 +92,7 @@ fn the_guide_verbatim_asks_for_eight_edges_and_closes_two() {
         guide.yaml:17:17 mas.service.targetPort [guide: NetworkPolicy Considerations, Ingress: From Synapse (port 8080)]
         guide.yaml:37:15 mas.synapse.endpoint [guide: NetworkPolicy Considerations, Ingress: From Synapse (port 8080)]
     mas-to-postgres: subject > unknown (peers.postgres) 5432? TCP t0
-        Postgres { ssl_mode: Prefer }
+        Postgres { ssl_mode: Prefer, negotiation: Postgres, login: Some(Login { user: "mas", database: "mas" }) }
         guide.yaml:30:5 mas.database [guide: NetworkPolicy Considerations, Egress: To PostgreSQL (port 5432)]
     mas-to-synapse: subject > matrix-synapse-synapse 8008 TCP t0
         Synapse { endpoint: "http://matrix-synapse-synapse:8008" }
@@ -107,7 +107,7 @@ fn the_guide_verbatim_asks_for_eight_edges_and_closes_two() {
         DnsTcp
         guide.yaml:37:15 mas.synapse.endpoint [guide: NetworkPolicy Considerations, Egress: To DNS (port 53)]
     mas-to-smtp: subject > unknown (peers.smtp) 587? TCP t2
-        Smtp { mode: StartTls }
+        Smtp { mode: StartTls, auth: false }
         guide.yaml:77:5 mas.email [guide: NetworkPolicy Considerations, Egress: To SMTP (port 587)]
     !stranger-to-mas: any-pod > subject pod:8080 TCP t1
         Tcp
@@ -405,7 +405,7 @@ fn no_secret_leaves_the_sources() {
     )
     .replace(&format!("  x{secret}: 1\n"), "");
     let config = format!(
-        "secrets: {{encryption: {secret}, keys: [{{key: {secret}}}]}}\nclients: [{{client_secret: {secret}}}]\nmatrix: {{secret: {secret}, endpoint: 'http://u:{secret}@s2/'}}\ndatabase: {{host: d2, username: {secret}, password: {secret}, database: m, ssl_key: {secret}}}\nemail: {{transport: smtp, mode: tls, hostname: h, username: {secret}, password: {secret}}}\nupstream_oauth2: {{providers: [{{id: b, issuer: 'https://i2', client_secret: {secret}, sign_in_with_apple: {{private_key: {secret}}}, token_endpoint: 'https://{secret}@t/'}}]}}\ncaptcha: {{service: hcaptcha, secret_key: {secret}}}\ntelemetry: {{sentry: {{dsn: 'https://{secret}@sentry/1'}}, tracing: {{exporter: otlp, endpoint: 'https://u:{secret}@o/'}}}}\nhttp: {{listeners: [{{resources: [{{name: oauth}}], binds: [{{port: 1}}], tls: {{key: {secret}, password: {secret}}}}}]}}\n"
+        "secrets: {{encryption: {secret}, keys: [{{key: {secret}}}]}}\nclients: [{{client_secret: {secret}}}]\nmatrix: {{secret: {secret}, endpoint: 'http://u:{secret}@s2/'}}\ndatabase: {{host: d2, username: mas, password: {secret}, database: m, ssl_key: {secret}}}\nemail: {{transport: smtp, mode: tls, hostname: h, username: {secret}, password: {secret}}}\nupstream_oauth2: {{providers: [{{id: b, issuer: 'https://i2', client_secret: {secret}, sign_in_with_apple: {{private_key: {secret}}}, token_endpoint: 'https://{secret}@t/'}}]}}\ncaptcha: {{service: hcaptcha, secret_key: {secret}}}\ntelemetry: {{sentry: {{dsn: 'https://{secret}@sentry/1'}}, tracing: {{exporter: otlp, endpoint: 'https://u:{secret}@o/'}}}}\nhttp: {{listeners: [{{resources: [{{name: oauth}}], binds: [{{port: 1}}], tls: {{key: {secret}, password: {secret}}}}}]}}\n"
     );
     let (sources, findings) = sources(Some(&values), Some(&config), None);
     let intent = derive(&sources);

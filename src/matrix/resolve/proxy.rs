@@ -53,7 +53,9 @@ fn over_tls(exchange: &Exchange) -> Option<bool> {
         | Exchange::DnsTcp
         | Exchange::Postgres { .. }
         | Exchange::Smtp { .. }
-        | Exchange::MasDiscovery
+        | Exchange::MasDiscovery { .. }
+        | Exchange::MasPublic { .. }
+        | Exchange::MasHealth
         | Exchange::Whoami => None,
     }
 }

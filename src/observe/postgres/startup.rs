@@ -3,21 +3,13 @@
 //! A server that asks for a password takes connections: that is what `pg_isready` is content with, too. A client that leaves at this point is not complained about: libpq itself does so when it has no password ("not much point in logging the failure", `auth_failed` in `src/backend/libpq/auth.c`).
 
 use crate::judge::Reason;
+use crate::matrix::Login;
 use crate::observe::failure::Failure;
 
 /// Longest message that is read. A real first word has some hundred bytes.
 const MOST: usize = 16 * 1024;
 /// Messages that are read. A session that begins well takes about 17: its settings are told one by one.
 const MOST_MESSAGES: usize = 64;
-
-/// Whom the message names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Login {
-    /// `user`.
-    pub user: String,
-    /// `database`.
-    pub database: String,
-}
 
 /// The name that is sent where nobody knows MAS's own.
 const MADE_UP: &str = "portreeve";
@@ -116,7 +108,7 @@ pub(super) fn meaning(word: Word, known: bool) -> Result<&'static str, Failure> 
             Ok("it decides about users, and refuses a made-up one")
         }
         b"28000" | b"28P01" | b"42501" => {
-            let detail = format!("PostgreSQL refuses this user from here ({state}): see pg_hba.conf");
+            let detail = format!("PostgreSQL refuses this user from here, as it comes ({state}): see pg_hba.conf");
             Err(Failure::new(Reason::ProtoAuth, detail))
         }
         b"08P01" => Err(Failure::new(

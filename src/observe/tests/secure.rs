@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{DEADLINE, Hang, Hear, Say, block_on, check, postgres, smtp};
 use crate::judge::{Attempt, Reason};
-use crate::matrix::{Exchange, SmtpMode, SslMode};
+use crate::matrix::{Exchange, SmtpMode, SslMode, SslNegotiation};
 use crate::observe::{Prober, Target};
 
 /// A certificate authority and one server certificate.
@@ -190,6 +190,40 @@ fn postgres_modes() {
     assert_eq!(attempt(&pki, postgres(VerifyFull), None, SCRIPT, true).reason, Reason::TlsNameMismatch);
     let expired = Pki::new(|leaf| leaf.not_after = date_time_ymd(2001, 9, 9));
     assert_eq!(attempt(&expired, postgres(VerifyCa), None, SCRIPT, true).reason, Reason::TlsExpired);
+}
+
+/// PostgreSQL 17: TLS from the first byte, if both ends name the protocol.
+#[test]
+fn postgres_with_tls_from_the_first_byte() {
+    let direct = |ssl_mode| Exchange::Postgres { ssl_mode, negotiation: SslNegotiation::Direct, login: None };
+    let speaks = |protocols: &[&[u8]]| {
+        let mut pki = Pki::new(|_| {});
+        let mut config = (**pki.acceptor.config()).clone();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        pki.acceptor = TlsAcceptor::from(Arc::new(config));
+        pki
+    };
+    let none = Script::default();
+    let pki = speaks(&[b"postgresql"]);
+    for (mode, host, trusted, reason) in [
+        (SslMode::Require, "other.example", false, Reason::Ok),
+        (SslMode::VerifyCa, "other.example", true, Reason::Ok),
+        (SslMode::VerifyFull, "mas.example", true, Reason::Ok),
+        (SslMode::VerifyFull, "other.example", true, Reason::TlsNameMismatch),
+        (SslMode::VerifyCa, "mas.example", false, Reason::TlsUntrusted),
+    ] {
+        let got = attempt(&pki, direct(mode), Some(host), none, trusted);
+        assert_eq!(got.reason, reason, "{mode:?}: {}", got.detail);
+        assert_eq!(got.tls.unwrap().alpn.as_deref(), Some("postgresql"));
+    }
+    let got = attempt(&speaks(&[]), direct(SslMode::Require), None, none, false);
+    assert_eq!(got.reason, Reason::ProtoMismatch, "{}", got.detail);
+    assert!(got.detail.contains("did not agree to speak `postgresql`"), "{}", got.detail);
+    // rustls's server ends the handshake when no protocol is common, as RFC 7301 §3.2 has it.
+    let got = attempt(&speaks(&[b"http/1.1"]), direct(SslMode::Require), None, none, false);
+    assert_eq!(got.reason, Reason::TlsHandshake, "{}", got.detail);
+    // PostgreSQL 16 takes the first bytes for a packet of 370 million bytes and closes.
+    check(direct(SslMode::Require), &[Hear], Reason::ClosedEarly, "PostgreSQL before 17 does so");
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn untrusted(error: &CertificateError, shown: &Shown) -> String {
     }
     match error {
         CertificateError::UnknownIssuer if shown.self_issued => {
-            "the certificate is self-signed, and it is not among the extra roots".to_owned()
+            "the certificate is its own issuer (self-signed), and it is not among the extra roots".to_owned()
         }
         CertificateError::UnknownIssuer => {
             let issuer =

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::super::{NotCovered, Object};
+use super::super::{NotCovered, Object, Uncovered};
 use super::meta::name_of;
 use super::workload::Owners;
 use super::{Lowered, WorldBuilder};
@@ -83,11 +83,10 @@ impl WorldBuilder {
             .find_map(|path| object.document.root.at_path(path).and_then(Node::text));
         self.uncovered.push(Draft {
             not_covered: NotCovered {
-                object: object.label(),
+                subject: Uncovered::Object(object.label()),
                 why: why.to_owned(),
                 fix: fix(why).to_owned(),
                 place: object.place(),
-                hides: None,
             },
             namespace: target.unwrap_or(&name.namespace).to_owned(),
             kind: object.kind.clone(),
@@ -126,5 +125,5 @@ fn fix(why: &str) -> &'static str {
 
 /// The finding that says so.
 pub(super) fn finding(gap: &NotCovered) -> Finding {
-    Finding::new(Code::NotCovered, &gap.object, gap.why.clone(), gap.fix.clone()).at(gap.place.clone())
+    Finding::new(Code::NotCovered, gap.subject.to_string(), gap.why.clone(), gap.fix.clone()).at(gap.place.clone())
 }

@@ -18,8 +18,8 @@ use std::time::Duration;
 use portreeve::demo::net::Serve;
 use portreeve::demo::peers::Mas;
 use portreeve::judge::Reason;
-use portreeve::matrix::{Exchange, SmtpMode, SslMode};
-use portreeve::observe::{Login, Prober, ResolvConf, Target, roots_from_pem};
+use portreeve::matrix::{Exchange, Login, SmtpMode, SslMode, SslNegotiation};
+use portreeve::observe::{Prober, ResolvConf, Target, roots_from_pem};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::signal::unix::{SignalKind, signal};
@@ -55,11 +55,14 @@ impl Outbound {
         let host = |url: &str| url.split_once("://").map(|(_, rest)| rest.to_owned()).expect("a URL has a scheme");
         let resolver = ResolvConf::system().expect("/etc/resolv.conf cannot be read").nameservers[0].to_string();
         let peer = |edge, to, exchange| Peer { edge, to, exchange };
+        let login = Login { user: "mas".to_owned(), database: "mas".to_owned() };
+        let (ssl_mode, negotiation) = (SslMode::Prefer, SslNegotiation::default());
+        let database = Exchange::Postgres { ssl_mode, negotiation, login: Some(login) };
         let peers = vec![
-            peer("mas-to-postgres", env("DATABASE"), Exchange::Postgres { ssl_mode: SslMode::Prefer }),
+            peer("mas-to-postgres", env("DATABASE"), database),
             peer("mas-to-synapse", host(&synapse), Exchange::Synapse { endpoint: synapse }),
             peer("mas-to-authelia", format!("{}:443", host(&issuer)), Exchange::Oidc { issuer }),
-            peer("mas-to-smtp", env("SMTP"), Exchange::Smtp { mode: SmtpMode::StartTls }),
+            peer("mas-to-smtp", env("SMTP"), Exchange::smtp(SmtpMode::StartTls)),
             peer("mas-to-dns-udp", resolver.clone(), Exchange::DnsUdp),
             peer("mas-to-dns-tcp", resolver, Exchange::DnsTcp),
         ];
@@ -73,8 +76,7 @@ impl Outbound {
         };
         let Some(address) = found.next() else { return "its name has no address" };
         let host = peer.to.rsplit_once(':').map_or(&*peer.to, |(host, _)| host);
-        let login = Login { user: "mas".to_owned(), database: "mas".to_owned() };
-        let target = Target::new(peer.edge, address, peer.exchange.clone()).named(host).with_login(login).deep();
+        let target = Target::new(peer.edge, address, peer.exchange.clone()).named(host).deep();
         self.prober.probe(&target, PATIENCE).await.reason.as_str()
     }
 

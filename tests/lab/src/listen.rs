@@ -7,17 +7,27 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// Binds every port and returns; serves as long as the runtime lives.
-pub async fn start(ports: &[u16]) -> Result<()> {
+///
+/// A host with several addresses must name them: an answer over UDP comes from the address that the socket has, and else from one that the route chooses.
+pub async fn start(addresses: &[IpAddr], ports: &[u16]) -> Result<()> {
     for &port in ports {
-        // A socket of IPv6 takes both families; where that family is off, one of IPv4 takes its own.
-        let (listener, socket) = match bind(Ipv6Addr::UNSPECIFIED.into(), port).await {
-            Ok(pair) => pair,
-            Err(_) => bind(Ipv4Addr::UNSPECIFIED.into(), port).await.with_context(|| format!("port {port}"))?,
-        };
-        tokio::spawn(accept(listener));
-        tokio::spawn(answer(socket));
+        for &address in addresses {
+            serve(bind(address, port).await.with_context(|| format!("{address} port {port}"))?);
+        }
+        if addresses.is_empty() {
+            // A socket of IPv6 takes both families; where that family is off, one of IPv4 takes its own.
+            serve(match bind(Ipv6Addr::UNSPECIFIED.into(), port).await {
+                Ok(pair) => pair,
+                Err(_) => bind(Ipv4Addr::UNSPECIFIED.into(), port).await.with_context(|| format!("port {port}"))?,
+            });
+        }
     }
     Ok(())
+}
+
+fn serve((listener, socket): (TcpListener, UdpSocket)) {
+    tokio::spawn(accept(listener));
+    tokio::spawn(answer(socket));
 }
 
 async fn bind(address: IpAddr, port: u16) -> std::io::Result<(TcpListener, UdpSocket)> {

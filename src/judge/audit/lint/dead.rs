@@ -7,7 +7,7 @@ use super::witness::witnesses;
 use crate::finding::{Code, Finding};
 use crate::judge::audit::addresses::Addresses;
 use crate::policy::{Direction, NamespaceMatch, PeerMatch, Peers, Policy, PolicyPeer, PortMatch, Ports, Rule};
-use crate::world::Pod;
+use crate::world::{Pod, Uncovered};
 
 /// Policies that select no pod.
 pub(super) fn policies(view: &View<'_>) -> Vec<Finding> {
@@ -28,7 +28,7 @@ fn dead_policy(view: &View<'_>, policy: &Policy, here: &[&Pod]) -> Option<Findin
         )
     } else {
         // Where no pod is known, or what makes pods was not rendered, nothing can be said.
-        let hidden = view.world.not_covered.iter().any(|gap| gap.hides.is_none())
+        let hidden = view.world.not_covered.iter().any(|gap| matches!(gap.subject, Uncovered::Object(_)))
             || view.world.unseen("Pod", &policy.name.namespace).is_some();
         if here.is_empty() || hidden || here.iter().any(|pod| policy.selects(pod)) {
             return None;

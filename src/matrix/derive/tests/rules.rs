@@ -110,7 +110,7 @@ fn ssl_mode_comes_from_the_config_then_the_guide() {
         let intent = derive(&sources(values, config, None).0);
         intent.edges.iter().find(|edge| edge.name == "mas-to-postgres").map(|edge| edge.exchange.clone())
     };
-    let expect = |ssl_mode| Some(Exchange::Postgres { ssl_mode });
+    let expect = |ssl_mode| Some(Exchange::postgres(ssl_mode));
     let guide = Some("mas: {database: {host: a, sslMode: require}}");
     assert_eq!(mode(guide, None), expect(crate::matrix::SslMode::Require));
     assert_eq!(mode(guide, Some("database: {host: a}")), expect(crate::matrix::SslMode::Require));

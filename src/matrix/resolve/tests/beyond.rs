@@ -237,7 +237,7 @@ fn without_a_world_only_public_names_have_a_default() {
         check(out(host(name), client(5432)), None, "unresolved", &[&inside(name)]);
     }
     let mut database = out(host("db.postgres"), client(5432));
-    database.exchange = Exchange::Postgres { ssl_mode: crate::matrix::SslMode::Prefer };
+    database.exchange = Exchange::postgres(crate::matrix::SslMode::Prefer);
     check(database, None, "unresolved", &[&inside("db.postgres")]);
     let private = Party::Host { host: "smtp.example.org".into(), allow_private: vec!["10.1.0.0/16".parse().unwrap()] };
     check(

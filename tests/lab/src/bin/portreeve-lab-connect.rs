@@ -19,6 +19,9 @@ enum Command {
         /// The ports.
         #[arg(required = true)]
         ports: Vec<u16>,
+        /// The addresses; any, if none is given.
+        #[arg(long)]
+        address: Vec<IpAddr>,
     },
     /// Reads targets, a line each (`tcp ADDRESS PORT`), tries all of them at once, and prints an outcome for each.
     Connect {
@@ -37,16 +40,16 @@ enum Command {
 
 fn main() -> Result<()> {
     match Command::parse() {
-        Command::Listen { ports } => listen(&ports),
+        Command::Listen { ports, address } => listen(&address, &ports),
         Command::Connect { timeout } => connect(Duration::from_millis(timeout)),
         Command::Hold { address, port } => hold(address, port),
     }
 }
 
-fn listen(ports: &[u16]) -> Result<()> {
+fn listen(addresses: &[IpAddr], ports: &[u16]) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        listen::start(ports).await?;
+        listen::start(addresses, ports).await?;
         println!("ready");
         // Whoever started it holds the other end of its input, and lets go of it by ending.
         tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
