@@ -81,7 +81,7 @@ fn synapse_says_whether_it_reaches_mas() {
     // It remembers what MAS said of a token for two minutes, so each probe makes a new one up.
     assert_eq!(get(address, whoami, "made-up").0, 401);
     assert_eq!(get(address, whoami, "another").0, 503);
-    check(&prober, address, Exchange::Whoami, Reason::HttpStatus, "503");
+    check(&prober, address, Exchange::Whoami, Reason::RelayFailed, "503");
     check(&prober, address, client_api(address), Reason::Ok, "its interface for MAS is there");
     let standing = StandIn::start(mas);
     // No failure does it remember.
@@ -91,7 +91,7 @@ fn synapse_says_whether_it_reaches_mas() {
 
     // MAS refuses what Synapse says it is: for Synapse this is the same as no MAS.
     let server = start(folder.path(), address, Some((mas, "another secret")));
-    check(&prober, address, Exchange::Whoami, Reason::HttpStatus, "refuses its secret");
+    check(&prober, address, Exchange::Whoami, Reason::RelayFailed, "refuses its secret");
     server.stop(address);
     drop(standing);
 
@@ -103,7 +103,7 @@ fn synapse_says_whether_it_reaches_mas() {
     assert!(got.detail.contains("itself waits for MAS"), "{}", got.detail);
     check(&prober, address, client_api(address), Reason::Ok, "its interface for MAS is there");
     let got = probe(&prober, address, Exchange::Whoami, Duration::from_secs(30) + DEADLINE);
-    assert_eq!(got.reason, Reason::HttpStatus, "{}", got.detail);
+    assert_eq!(got.reason, Reason::RelayFailed, "{}", got.detail);
     server.stop(address);
 }
 
