@@ -1,6 +1,8 @@
 //! The command line: one file per command, each from typed arguments to text and an exit code.
 
 mod accept;
+#[cfg(target_os = "linux")]
+mod agent;
 mod args;
 mod audit;
 #[cfg(target_os = "linux")]
@@ -14,6 +16,9 @@ mod output;
 #[cfg(target_os = "linux")]
 mod probe;
 mod render;
+#[cfg(target_os = "linux")]
+mod signals;
+mod status;
 mod verify;
 
 use std::io::Write;
@@ -80,12 +85,30 @@ enum Command {
     Verify(verify::Args),
     /// Go through the guide phase by phase: what is done, what is wrong, what is unknown, what only a person can try
     Doctor(doctor::Args),
+    /// Say what is wrong right now, worst first: the cluster's policies joined with what the agents saw
+    Status(status::Args),
     /// Make one real conversation per connection from where this runs, and say why one fails
     #[cfg(target_os = "linux")]
     Probe(probe::Args),
+    /// Probe for ever from MAS's own network identity, as a sidecar of MAS; or from a pod that must be refused
+    #[cfg(target_os = "linux")]
+    Agent(agent::Args),
     /// Run the whole chain on this machine, break it, and watch it name the culprit
     #[cfg(target_os = "linux")]
     Demo(demo::Args),
+}
+
+/// Logs to standard error, as text for people or as JSON lines; `RUST_LOG` says what.
+#[cfg(target_os = "linux")]
+fn log(json: bool) {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "portreeve=info".into());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    if json { builder.json().init() } else { builder.init() }
 }
 
 /// Parses the arguments, runs the command, prints, and gives the process's exit code.
@@ -106,8 +129,11 @@ pub fn run() -> ExitCode {
         Command::Diff(args) => diff::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Status(args) => status::run(&args),
         #[cfg(target_os = "linux")]
         Command::Probe(args) => probe::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Agent(args) => agent::run(args),
         #[cfg(target_os = "linux")]
         Command::Demo(args) => demo::run(args),
     };

@@ -97,8 +97,8 @@ pub async fn run(
     // The end of any task is the end of the demo.
     let mut tasks = JoinSet::new();
     let actions = Arc::clone(&desk) as Arc<dyn Actions>;
-    tasks.spawn(serve::serve(page, Arc::clone(&shared), Surface::Page, Some(actions), stopped(shutdown.clone())));
-    tasks.spawn(serve::serve(metrics, Arc::clone(&shared), Surface::Metrics, None, stopped(shutdown.clone())));
+    tasks.spawn(serve::serve(page, Arc::clone(&shared), Surface::Page(Some(actions)), stopped(shutdown.clone())));
+    tasks.spawn(serve::serve(metrics, Arc::clone(&shared), Surface::Metrics, stopped(shutdown.clone())));
 
     let mut chain = Chain::new(peers, workbench, Arc::clone(&shared), options.repair)?;
     for (edge, how) in options.breaks {

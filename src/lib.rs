@@ -12,6 +12,7 @@
 //!
 //! `source/` and `load` bring every file in; `guide/`, `matrix/`, `world/`, `policy/` and `judge/` are pure: no clock, no sockets, no file system.
 
+pub mod agent;
 pub mod cli;
 #[cfg(target_os = "linux")]
 pub mod demo;

@@ -4,12 +4,14 @@
 //! What bytes mean is decided in functions over byte slices; the drivers around them only wait, read and write.
 
 mod connect;
+mod converse;
 mod der;
 mod dial;
 mod dns;
 mod failure;
 mod http;
 mod oidc;
+pub mod patrol;
 mod postgres;
 mod resolver;
 mod run;
@@ -33,6 +35,7 @@ use tokio::time::Instant;
 use crate::judge::Attempt;
 use crate::matrix::Exchange;
 
+pub use converse::{Means, Task, converse_all};
 pub use dial::{Dial, dials};
 pub use postgres::Login;
 pub use resolver::{ResolvConf, resolve};

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use api::{Headline, headline};
 pub use http::serve;
-pub use metrics::{Metrics, Role};
+pub use metrics::{Metrics, Reload, Role};
 
 use crate::judge::Board;
 
@@ -60,12 +60,20 @@ impl Shared {
 }
 
 /// Which paths a listener answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Surface {
     /// `/metrics`, `/healthz`, `/readyz`: port 9690, open to the network.
     Metrics,
-    /// These, the page and the JSON API: port 9692, for loopback only, because an open "who may talk to whom" is a map for an attacker.
-    Page,
+    /// These, and `/v1/report`: what the agent behind it saw.
+    Agent(Arc<dyn Reports>),
+    /// The first three, the page and the JSON API, with what its visitor may do: port 9692, for loopback only, because an open "who may talk to whom" is a map for an attacker.
+    Page(Option<Arc<dyn Actions>>),
+}
+
+/// The one who knows what an agent saw.
+pub trait Reports: Send + Sync {
+    /// The report of this moment, as JSON.
+    fn report(&self) -> Vec<u8>;
 }
 
 /// Something a visitor of the demo's page may do.

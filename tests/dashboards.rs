@@ -308,7 +308,7 @@ impl Drop for Prometheus {
 fn every_panel_shows_something() {
     let shared = Shared::new(Role::Both);
     shared.publish(sample::mixed());
-    let server = Server::start(shared, Surface::Metrics, None);
+    let server = Server::start(shared, Surface::Metrics);
     let prometheus = Prometheus::start(&server);
     let (deadline, dashboard) = (Instant::now() + Duration::from_mins(1), dashboard());
     let mut waiting: Vec<&Value> = dashboard["panels"].as_array().unwrap().iter().collect();

@@ -1,4 +1,4 @@
-//! The probes against real servers on loopback: PostgreSQL, Postfix and dnsmasq as Debian ships them, and against a real router that says no.
+//! The probes against real servers on loopback: PostgreSQL, pgbouncer, Postfix and dnsmasq as Debian ships them, and against a real router that says no.
 //!
 //! Every server has a folder and a port of its own and ends with its test. A server that is not installed fails its test, with the name of the package.
 #![cfg(target_os = "linux")]
@@ -12,6 +12,8 @@ mod mail;
 mod names;
 #[path = "peers/network.rs"]
 mod network;
+#[path = "peers/pooler.rs"]
+mod pooler;
 #[path = "peers/postgres.rs"]
 mod postgres;
 #[path = "peers/server.rs"]

@@ -24,11 +24,11 @@ fn shared(board: Board) -> Shared {
 }
 
 fn metrics_port() -> Server {
-    Server::start(shared(sample::ok()), Surface::Metrics, None)
+    Server::start(shared(sample::ok()), Surface::Metrics)
 }
 
 fn page_port() -> Server {
-    Server::start(shared(sample::blocked()), Surface::Page, None)
+    Server::start(shared(sample::blocked()), Surface::Page(None))
 }
 
 #[test]
@@ -136,7 +136,7 @@ impl Actions for Recorder {
 #[test]
 fn actions_are_for_this_page_only() {
     let recorder = Arc::new(Recorder::default());
-    let server = Server::start(shared(sample::ok()), Surface::Page, Some(recorder.clone()));
+    let server = Server::start(shared(sample::ok()), Surface::Page(Some(recorder.clone())));
     let good = r#"{"action":"break","edge":"mas-to-postgres","how":"peer"}"#;
     let own = format!("X-Portreeve: 1\r\nOrigin: http://localhost:{}\r\n", server.address.port());
     let refused = |what: &str, status: u16, body: &str, headers: &str| {
@@ -239,7 +239,7 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
 
 #[test]
 fn the_metrics_say_what_the_board_says() {
-    let server = Server::start(shared(sample::mixed()), Surface::Metrics, None);
+    let server = Server::start(shared(sample::mixed()), Surface::Metrics);
     server.shared.metrics.verdict(sample::MATRIX, "mas-to-smtp", State::Unknown);
     let got = samples(&server.get("/metrics").body);
     let check =

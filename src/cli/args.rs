@@ -75,12 +75,20 @@ fn parse_namespace(text: &str) -> Result<String, String> {
 }
 
 impl AccessArgs {
+    /// The live cluster, where nothing else can be meant.
+    pub(super) fn access(&self) -> Access {
+        let Self { context, kubeconfig, namespace } = self.clone();
+        Access { context, kubeconfig, namespaces: namespace }
+    }
+
     /// The live cluster; `None` when it is not meant, and then nothing may say which.
     pub(super) fn source(&self, meant: bool) -> anyhow::Result<Option<Source>> {
-        let Self { context, kubeconfig, namespace } = self.clone();
-        let named = context.is_some() || kubeconfig.is_some() || !namespace.is_empty();
-        anyhow::ensure!(meant || !named, "--context, --kubeconfig and --namespace go with --cluster");
-        Ok(meant.then_some(Source::Cluster(Access { context, kubeconfig, namespaces: namespace })))
+        let access = self.access();
+        anyhow::ensure!(
+            meant || access == Access::default(),
+            "--context, --kubeconfig and --namespace go with --cluster"
+        );
+        Ok(meant.then_some(Source::Cluster(access)))
     }
 }
 

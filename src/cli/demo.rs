@@ -1,13 +1,11 @@
 //! `portreeve demo`: the arguments and the terminal's side of it.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 
-use super::{Done, Exit};
+use super::{Done, Exit, signals};
 use crate::demo::{self, Addresses, METRICS_PORT, Options, PAGE_PORT};
 use crate::judge::State;
 use crate::serve::How;
@@ -50,13 +48,7 @@ fn parse_break(text: &str) -> Result<(String, Option<How>), String> {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<Done> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "portreeve=info".into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+    super::log(false);
     // What must not work is broken by opening it.
     let by_default =
         |edge: &str| if edge == "stranger-to-mas" || edge == "mas-to-stranger" { How::Open } else { How::Policy };
@@ -71,25 +63,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Done> {
         rounds: args.rounds,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    let shared = runtime.block_on(async {
-        let (stop, stopped) = watch::channel(false);
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            let _ = stop.send(true);
-            // A second signal does not wait for anybody.
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            std::process::exit(130);
-        });
-        demo::run(options, greet, stopped).await
-    })?;
+    let shared = runtime.block_on(async { demo::run(options, greet, signals::stop()?).await })?;
     let board = shared.board();
     let violated = board.edges.iter().any(|edge| edge.state == Some(State::Violated));
     Ok(Done { text: String::new(), exit: Exit::findings_if(violated && args.rounds.is_some()) })

@@ -19,10 +19,10 @@ use super::output::{self, Style, Table};
 use super::{Done, Exit};
 use crate::judge::{Attempt, Board, EdgeReport, Reason, State};
 use crate::matrix::Expect;
-use crate::observe::{Prober, ResolvConf, roots_from_pem};
+use crate::observe::{Means, Prober, ResolvConf, converse_all, roots_from_pem};
 use crate::source::files::{self, MAX_CONFIG_BYTES};
 use adhoc::{AdHoc, VANTAGE};
-pub(super) use round::{Means, Round};
+pub(super) use round::Round;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -89,7 +89,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
             Some(round) => round.run().await,
             None => Board::default(),
         };
-        (board, round::converse_all(&means, tasks).await)
+        (board, converse_all(&means, tasks).await)
     });
     strangers.sort_by(|a, b| (&a.edge, a.address).cmp(&(&b.edge, b.address)));
     let text = match args.output {
@@ -173,7 +173,7 @@ fn resolv_conf(args: &Args) -> anyhow::Result<ResolvConf> {
     if args.nameserver.is_empty() {
         return ResolvConf::system().context("/etc/resolv.conf cannot be read: name the servers with --nameserver");
     }
-    Ok(ResolvConf::servers(args.nameserver.iter().map(|server| SocketAddr::new(*server, 53)).collect()))
+    Ok(ResolvConf::of(&args.nameserver))
 }
 
 #[derive(Serialize)]

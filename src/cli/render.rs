@@ -8,10 +8,11 @@ use anyhow::Context;
 use super::args::{self, IntentArgs, WorldArgs};
 use super::output::{self, Style};
 use super::{Done, Exit};
+use crate::agent::assignment::{Assignment, Intervals, config_map_name};
 use crate::finding::{Finding, Severity};
 use crate::load::inputs::Inputs;
 use crate::policy::render::{Counterpart, Directions, Rendered, network_policy, policy_name};
-use crate::source::files;
+use crate::source::{emit, files};
 use crate::world::ObjectName;
 
 #[derive(Debug, clap::Args)]
@@ -29,6 +30,9 @@ pub(super) struct Args {
     /// Add proposals for what the peers' own policies must allow
     #[arg(long)]
     counterparts: bool,
+    /// Add the ConfigMap that tells the agents what to probe
+    #[arg(long)]
+    agent: bool,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -70,7 +74,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let mut findings = inputs.findings.clone();
     findings.extend(rendered.left_out.iter().cloned());
     eprint_findings(&findings);
-    let outputs = outputs(name, &rendered, args.counterparts);
+    let mut outputs = outputs(name, &rendered, args.counterparts);
+    let told = args.agent.then(|| Assignment::new(&inputs.resolution, name, 0, Intervals::default()).config_map(name));
+    outputs.extend(told.as_ref().map(|told| agent_file(name, told)));
     let wrong = findings.iter().any(|finding| finding.code.severity() == Severity::Error);
     if let Some(folder) = &args.check {
         return check(folder, &outputs);
@@ -85,7 +91,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
             let counterparts: Vec<_> =
                 rendered.counterparts.iter().filter(|_| args.counterparts).map(|c| &c.policy).collect();
             output::json(
-                &serde_json::json!({"policy": rendered.policy, "counterparts": counterparts, "findings": findings}),
+                &serde_json::json!({"policy": rendered.policy, "counterparts": counterparts, "agent": told, "findings": findings}),
             )?
         }
     };
@@ -102,6 +108,11 @@ fn cannot(inputs: &Inputs, finding: &Finding) -> anyhow::Error {
 fn eprint_findings(findings: &[Finding]) {
     let style = Style::plain();
     let _ = std::io::Write::write_all(&mut std::io::stderr(), output::findings(findings, style).as_bytes());
+}
+
+fn agent_file(matrix: &ObjectName, config_map: &serde_json::Value) -> Output {
+    let name = format!("{}_{}.yaml", matrix.namespace, config_map_name(matrix));
+    Output { name, text: emit::to_yaml(config_map) }
 }
 
 fn outputs(name: &ObjectName, rendered: &Rendered, counterparts: bool) -> Vec<Output> {

@@ -25,10 +25,11 @@ use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 
 use super::net::{Net, NetError, Process, Route, Serve, Source};
-use super::world::{Lab, LabPod};
+use super::world::{AUTH_HOST, Lab, LabPod};
 use crate::world::Protocol;
 use tls::Ca;
 
+pub use mas::Mas;
 pub use tls::TlsError;
 
 /// The connections that the demo opens, besides those of the node, which reaches every port.
@@ -128,7 +129,7 @@ fn routes() -> impl Iterator<Item = Route> {
 
 /// One stand-in for each pod.
 struct Cast {
-    mas: Arc<mas::Mas>,
+    mas: Arc<Mas>,
     synapse: Arc<synapse::Synapse>,
     postgres: Arc<postgres::Postgres>,
     traefik: Arc<traefik::Traefik>,
@@ -142,7 +143,7 @@ impl Cast {
     fn new(ca: &Ca, lab: Lab) -> Result<Self, TlsError> {
         let to = |source, dest, port| Route { source, dest, port, protocol: Protocol::Tcp }.address(lab);
         Ok(Self {
-            mas: Arc::new(mas::Mas),
+            mas: Arc::new(Mas::new(format!("https://{AUTH_HOST}/"), synapse::SHARED)),
             synapse: Arc::new(synapse::Synapse::new(to(Source::Synapse, LabPod::Mas, 8080))),
             postgres: Arc::new(postgres::Postgres::new(ca)?),
             traefik: Arc::new(traefik::Traefik::new(

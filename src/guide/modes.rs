@@ -1,7 +1,10 @@
 //! The modes by which MAS speaks to its database and its mail relay.
 
+use serde::{Deserialize, Serialize};
+
 /// `ssl_mode` of MAS's database section; libpq's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SslMode {
     /// `disable`
     Disable,
@@ -19,7 +22,8 @@ pub enum SslMode {
 }
 
 /// `email.mode` of MAS's config.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SmtpMode {
     /// No TLS; port 25 by default.
     Plain,

@@ -57,9 +57,11 @@ pub struct TlsFacts {
     pub issuer: Option<String>,
     /// How many DNS names and addresses the leaf is for (subjectAltName).
     pub names: usize,
-    /// `TLSv1.2` or `TLSv1.3`; known only after a handshake that succeeded.
+    /// The first of them.
+    pub first_names: Vec<String>,
+    /// `TLSv1.2` or `TLSv1.3`; not known when the peer broke the handshake off.
     pub version: Option<&'static str>,
-    /// The protocol that was agreed (ALPN); known only after a handshake that succeeded.
+    /// The protocol that was agreed (ALPN).
     pub alpn: Option<String>,
 }
 

@@ -25,7 +25,7 @@ pub(crate) use reach::{Pair, Reach, Side};
 use self::view::View;
 use super::{Declared, EdgeReport};
 use crate::finding::{Code, Finding};
-use crate::matrix::{Exchange, Expect, Peer, PeerKind, Resolution, ResolvedEdge, Subject};
+use crate::matrix::{Exchange, Expect, Party, Peer, PeerKind, Resolution, ResolvedEdge, Subject};
 use crate::policy::render;
 use crate::policy::{Answer, Direction, End, Engine, PolicySet, SideAnswer};
 use crate::world::labels::matches_all;
@@ -364,9 +364,18 @@ fn side(answer: &Answer, direction: Direction) -> &SideAnswer {
     }
 }
 
-/// The policies admit what is forbidden: the rule that does, or the lack of any policy.
+/// The policies admit what is forbidden: the rule that does, or the lack of any policy. Looked for at MAS's end, for the other one is not ours to close.
 fn forbidden_open(edge: &ResolvedEdge, pair: &Pair) -> Finding {
-    let rule = pair.answer.as_ref().and_then(|a| a.ingress.decided_by.as_ref().or(a.egress.decided_by.as_ref()));
+    let rule = pair.answer.as_ref().and_then(|answer| {
+        let (ingress, egress) = (answer.ingress.decided_by.as_ref(), answer.egress.decided_by.as_ref());
+        if edge.edge.from.contains(&Party::Subject) {
+            egress
+        } else if edge.edge.to.iter().any(|target| target.party == Party::Subject) {
+            ingress
+        } else {
+            ingress.or(egress)
+        }
+    });
     let message = format!("`{}` is forbidden, and the policies admit it ({})", edge.edge.name, pair.because());
     let Some(rule) = rule else {
         let fix = "no policy isolates these pods: `portreeve render` writes one";

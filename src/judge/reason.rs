@@ -198,6 +198,8 @@ impl Reason {
             Self::IcmpAdminProhibited | Self::LocalDenied => Class::Blocked,
             Self::ConnectTimeout => silence,
             Self::HttpStatus if evidence.second_hand => silence,
+            // The third party waits, as it would where its packets are dropped; or it is slow itself. The policies decide.
+            Self::FirstByteTimeout if evidence.second_hand && evidence.declared_denied => silence,
             Self::DnsTimeout if evidence.is_dns => silence,
             Self::DnsServfail | Self::DnsRefused | Self::DnsNxdomain if evidence.is_dns => answered,
             Self::DnsTimeout | Self::DnsServfail | Self::DnsRefused | Self::DnsNxdomain | Self::ProberError => {
@@ -266,6 +268,9 @@ mod tests {
         check(Reason::HttpStatus, second_hand, Class::Blocked);
         check(Reason::HttpStatus, Evidence { target_up: Some(false), ..second_hand }, Class::Down);
         check(Reason::HttpStatus, Evidence { target_up: None, ..second_hand }, Class::Unknown);
+        check(Reason::FirstByteTimeout, second_hand, Class::Down);
+        check(Reason::FirstByteTimeout, Evidence { declared_denied: true, ..second_hand }, Class::Blocked);
+        check(Reason::FirstByteTimeout, Evidence { declared_denied: true, ..up }, Class::Down);
         check(Reason::ClosedEarly, up, Class::Down);
         check(Reason::ClosedEarly, Evidence { must_not_work: true, ..up }, Class::Unknown);
     }

@@ -124,12 +124,13 @@ impl Serialize for Attempt {
 
 impl Serialize for TlsFacts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("TlsFacts", 7)?;
+        let mut out = serializer.serialize_struct("TlsFacts", 8)?;
         out.serialize_field("notBefore", &self.not_before)?;
         out.serialize_field("notAfter", &self.not_after)?;
         out.serialize_field("chainNotAfter", &self.chain_not_after)?;
         out.serialize_field("issuer", &self.issuer)?;
         out.serialize_field("names", &self.names)?;
+        out.serialize_field("firstNames", &self.first_names)?;
         out.serialize_field("version", &self.version)?;
         out.serialize_field("alpn", &self.alpn)?;
         out.end()

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use crate::finding::Finding;
 use crate::guide::{SmtpMode, SslMode};
@@ -59,7 +60,8 @@ pub struct Edge {
 }
 
 /// Whether an edge must work or must not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Expect {
     /// It must work.
     Allow,
@@ -150,6 +152,33 @@ pub enum Port {
     },
 }
 
+impl Party {
+    /// The name by which MAS knows it, if it has one.
+    pub fn host(&self) -> Option<String> {
+        match self {
+            Self::Host { host, .. } => Some(host.clone()),
+            Self::Service(service) => Some(service.service_host()),
+            _ => None,
+        }
+    }
+}
+
+impl Target {
+    /// Host (a name or an address) and port as the source itself says to dial them, if it says both.
+    pub fn dialled(&self) -> Option<(String, u16)> {
+        let port = match &self.port {
+            Port::Client(PortRef::Number(port)) | Port::Pod(PortRef::Number(port)) => *port,
+            Port::Client(PortRef::Name(_)) | Port::Pod(PortRef::Name(_)) => return None,
+            Port::Unknown { default } => (*default)?,
+        };
+        let host = match &self.party {
+            Party::Address(address) => address.to_string(),
+            named => named.host()?,
+        };
+        Some((host, port))
+    }
+}
+
 impl Exchange {
     /// Its word in JSON and on the page.
     pub fn as_str(&self) -> &'static str {
@@ -185,7 +214,8 @@ pub struct Provenance {
 }
 
 /// The conversation that proves an edge. Hosts are what goes into SNI and `Host`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Exchange {
     /// Connect, nothing more.
     Tcp,

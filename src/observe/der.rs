@@ -1,4 +1,6 @@
-//! The fields of a certificate that nobody hands out after a failed verification: its times, its issuer, its names.
+//! The fields of a certificate that nobody hands out after a failed verification: its times, its issuer, its names, and what makes it too weak.
+
+use std::net::IpAddr;
 
 /// Tags of X.690 §8 that lie on the way to the validity.
 const SEQUENCE: u8 = 0x30;
@@ -12,8 +14,19 @@ const EXTENSIONS: u8 = 0xa3;
 /// OID 2.5.4.3 and 2.5.29.17, whole elements.
 const COMMON_NAME: &[u8] = &[0x06, 3, 0x55, 0x04, 0x03];
 const SUBJECT_ALT_NAME: &[u8] = &[0x06, 3, 0x55, 0x1d, 0x11];
+/// OIDs of keys and signatures, whole elements (RFC 8017 Appendix A, RFC 3279 §2.2).
+const RSA_KEY: &[u8] = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+const MD5_WITH_RSA: &[u8] = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 4];
+const SHA1_WITH_RSA: &[u8] = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5];
+const SHA1_WITH_ECDSA: &[u8] = &[0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
+/// Shorter RSA keys are not accepted any more (CA/Browser Forum Baseline Requirements §6.1.5; ring's `RSA_*_2048_8192_*`).
+const LEAST_RSA_BITS: usize = 2048;
 /// `ub-common-name` of RFC 5280, Appendix A.
-const MOST_NAME: usize = 64;
+const MOST_COMMON_NAME: usize = 64;
+/// Longest name that is shown: of DNS, RFC 1035 §2.3.4.
+const MOST_NAME: usize = 253;
+/// So many names are shown, of however many.
+const MOST_NAMES: usize = 5;
 
 /// What a certificate says of itself (RFC 5280 §4.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +37,23 @@ pub(super) struct Certificate {
     /// Common names, fit for a sentence.
     pub(super) issuer: Option<String>,
     pub(super) subject: Option<String>,
-    /// DNS names and addresses of subjectAltName.
+    /// Issuer and subject are the same.
+    pub(super) self_issued: bool,
+    /// How many DNS names and addresses subjectAltName has.
     pub(super) names: usize,
+    /// The first of them, fit for a sentence.
+    pub(super) first_names: Vec<String>,
+    /// Why nobody accepts it however it is signed.
+    pub(super) weakness: Option<Weakness>,
+}
+
+/// What is too weak about a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weakness {
+    /// An RSA key of so many bits.
+    RsaBits(usize),
+    /// A signature over this digest.
+    Digest(&'static str),
 }
 
 /// Reads a certificate in DER; `None` when its validity cannot be read.
@@ -43,9 +71,8 @@ pub(super) fn read(certificate: &[u8]) -> Option<Certificate> {
     if fields.first() == Some(&VERSION) {
         fields = element(fields)?.2;
     }
-    for _ in ["serialNumber", "signature"] {
-        fields = element(fields)?.2;
-    }
+    let (_, _serial_number, fields) = element(fields)?;
+    let (_, signature, fields) = element(fields)?;
     let (_, issuer, fields) = element(fields)?;
     let (tag, validity, fields) = element(fields)?;
     let (before_kind, before, validity) = element(validity)?;
@@ -54,12 +81,17 @@ pub(super) fn read(certificate: &[u8]) -> Option<Certificate> {
         return None;
     }
     let (subject, rest) = element(fields).map_or((&[][..], &[][..]), |(_, subject, rest)| (subject, rest));
+    let key = element(rest).map_or(&[][..], |(_, key, _)| key);
+    let names = elements(rest).find(|(tag, _)| *tag == EXTENSIONS).map_or(&[][..], |(_, content)| names(content));
     Some(Certificate {
         not_before: time(before_kind, before)?,
         not_after: time(after_kind, after)?,
         issuer: common_name(issuer),
         subject: common_name(subject),
-        names: elements(rest).find(|(tag, _)| *tag == EXTENSIONS).map_or(0, |(_, content)| names(content)),
+        self_issued: issuer == subject,
+        names: each_name(names).count(),
+        first_names: each_name(names).take(MOST_NAMES).map(|(tag, name)| name_text(tag, name)).collect(),
+        weakness: weakness(signature, key),
     })
 }
 
@@ -69,20 +101,53 @@ fn common_name(name: &[u8]) -> Option<String> {
     let values = attributes.filter_map(|(_, attribute)| {
         let value = attribute.strip_prefix(COMMON_NAME)?;
         let (_, text, _) = element(value)?;
-        // The strings in use are UTF-8 or subsets of it.
-        let text = String::from_utf8_lossy(text);
-        Some(text.chars().map(|c| if c.is_control() { '?' } else { c }).take(MOST_NAME).collect())
+        Some(shown(text, MOST_COMMON_NAME))
     });
     values.last()
 }
 
-/// How many dNSName and iPAddress entries subjectAltName has (RFC 5280 §4.2.1.6).
-fn names(extensions: &[u8]) -> usize {
-    let Some((SEQUENCE, list, _)) = element(extensions) else { return 0 };
+/// The strings in use are UTF-8 or subsets of it.
+fn shown(text: &[u8], most: usize) -> String {
+    String::from_utf8_lossy(text).chars().map(|c| if c.is_control() { '?' } else { c }).take(most).collect()
+}
+
+/// The list in subjectAltName (RFC 5280 §4.2.1.6); empty without one.
+fn names(extensions: &[u8]) -> &[u8] {
+    let Some((SEQUENCE, list, _)) = element(extensions) else { return &[] };
     let found = elements(list).find_map(|(_, extension)| extension.strip_prefix(SUBJECT_ALT_NAME));
     let octets = found.and_then(|rest| elements(rest).find(|(tag, _)| *tag == OCTET_STRING));
-    let names = octets.and_then(|(_, content)| element(content)).map_or(&[][..], |(_, names, _)| names);
-    elements(names).filter(|(tag, _)| matches!(tag & 0x1f, 2 | 7)).count()
+    octets.and_then(|(_, content)| element(content)).map_or(&[], |(_, names, _)| names)
+}
+
+/// `[2]` is a dNSName, `[7]` an iPAddress; what else there is names no host.
+fn each_name(names: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    elements(names).map(|(tag, name)| (tag & 0x1f, name)).filter(|(tag, _)| matches!(tag, 2 | 7))
+}
+
+fn name_text(tag: u8, name: &[u8]) -> String {
+    let v4 = <[u8; 4]>::try_from(name).ok().map(|octets| IpAddr::from(octets).to_string());
+    let v6 = <[u8; 16]>::try_from(name).ok().map(|octets| IpAddr::from(octets).to_string());
+    match v4.or(v6).filter(|_| tag == 7) {
+        Some(address) => address,
+        None => shown(name, MOST_NAME),
+    }
+}
+
+/// `key` is `SubjectPublicKeyInfo ::= SEQUENCE { AlgorithmIdentifier, BIT STRING }`, of RSA with `SEQUENCE { modulus INTEGER, … }` in it.
+fn weakness(signature: &[u8], key: &[u8]) -> Option<Weakness> {
+    let digests = [(MD5_WITH_RSA, "MD5"), (SHA1_WITH_RSA, "SHA-1"), (SHA1_WITH_ECDSA, "SHA-1")];
+    let digest = digests.into_iter().find(|(oid, _)| signature.starts_with(oid));
+    digest.map(|(_, digest)| Weakness::Digest(digest)).or_else(|| {
+        let (_, algorithm, rest) = element(key)?;
+        let (_, bits, _) = element(rest).filter(|_| algorithm.starts_with(RSA_KEY))?;
+        // The first byte says how many bits of the last are unused.
+        let (_, pair, _) = element(bits.get(1..)?)?;
+        let (_, modulus, _) = element(pair)?;
+        let zeros: usize = modulus.iter().position(|byte| *byte != 0)?;
+        let first = usize::try_from(modulus.get(zeros)?.leading_zeros()).ok()?;
+        let bits = (modulus.len() - zeros) * 8 - first;
+        (bits < LEAST_RSA_BITS).then_some(Weakness::RsaBits(bits))
+    })
 }
 
 /// The elements one after another, until one cannot be read.
@@ -160,12 +225,37 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let got = read(params.self_signed(&key).unwrap().der()).unwrap();
         assert_eq!((got.names, got.subject.as_deref()), (3, Some("TRAEFIK DEFAULT CERT")));
-        assert_eq!(got.issuer, got.subject);
+        assert_eq!(got.first_names, ["a.example", "b.example", "192.0.2.1"]);
+        assert_eq!((got.issuer, got.self_issued, got.weakness), (got.subject, true, None));
         assert!(got.not_before < got.not_after);
         let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         let bare = read(params.self_signed(&key).unwrap().der()).unwrap();
         assert_eq!((bare.names, bare.subject, bare.issuer), (0, None, None));
+        assert!(bare.first_names.is_empty());
+        let many = (0..100).map(|number| format!("h{number}.example")).collect::<Vec<_>>();
+        let many = rcgen::CertificateParams::new(many).unwrap().self_signed(&key).unwrap();
+        let many = read(many.der()).unwrap();
+        assert_eq!((many.names, many.first_names.len()), (100, MOST_NAMES));
+    }
+
+    #[test]
+    fn weak_keys_and_digests() {
+        let algorithm = |oid: &[u8]| [oid, &[5, 0]].concat();
+        let nested = |tag: u8, content: &[u8]| {
+            let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+            [&[tag, 0x82][..], &length, content].concat()
+        };
+        let key = |modulus: &[u8]| {
+            let pair = nested(SEQUENCE, &[nested(0x02, modulus), vec![2, 3, 1, 0, 1]].concat());
+            [nested(SEQUENCE, &algorithm(RSA_KEY)), nested(3, &[&[0][..], &pair].concat())].concat()
+        };
+        assert_eq!(weakness(&[], &key(&[&[0][..], &[0xff; 128]].concat())), Some(Weakness::RsaBits(1024)));
+        assert_eq!(weakness(&[], &key(&[&[0x7f][..], &[0xff; 255]].concat())), Some(Weakness::RsaBits(2047)));
+        assert_eq!(weakness(&[], &key(&[&[0][..], &[0xff; 256]].concat())), None);
+        assert_eq!(weakness(&algorithm(SHA1_WITH_RSA), &[]), Some(Weakness::Digest("SHA-1")));
+        assert_eq!(weakness(&algorithm(MD5_WITH_RSA), &[]), Some(Weakness::Digest("MD5")));
+        assert_eq!(weakness(&[], &[]), None);
     }
 
     fn certificate(year: i32) -> Vec<u8> {
@@ -208,7 +298,8 @@ mod tests {
         fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = read(&bytes);
             let _ = common_name(&bytes);
-            let _ = names(&bytes);
+            each_name(names(&bytes)).for_each(|(tag, name)| drop(name_text(tag, name)));
+            let _ = weakness(&bytes, &bytes);
         }
 
         #[test]

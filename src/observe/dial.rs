@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use crate::matrix::{Exchange, Party, PeerKind, Port, ResolvedEdge};
-use crate::world::{PortRef, World};
+use crate::matrix::{self, Exchange, PeerKind, ResolvedEdge};
+use crate::world::{ObjectName, World};
 
 /// One thing to dial for an edge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,18 +28,30 @@ pub enum Dial {
     },
 }
 
+impl Dial {
+    /// To a name, or to an address in text form.
+    pub fn to(host: &str, port: u16) -> Self {
+        match host.parse() {
+            Ok(address) => Self::Address { address: SocketAddr::new(address, port), host: None },
+            Err(_) => Self::Name { host: host.to_owned(), port },
+        }
+    }
+}
+
 /// What to dial for an edge. `nameservers` are this host's own: they stand for the cluster's where no world shows those.
 ///
 /// Empty: no source says where it goes.
 pub fn dials(resolved: &ResolvedEdge, world: Option<&World>, nameservers: &[SocketAddr]) -> Vec<Dial> {
-    let host = resolved.edge.to.iter().find_map(|target| host(&target.party));
+    let host = resolved.edge.to.iter().find_map(|target| target.party.host());
     let address = |address| Dial::Address { address, host: host.clone() };
     let mut found: Vec<Dial> = Vec::new();
     for peer in &resolved.to {
         let with_ports = |ip: IpAddr| peer.ports.iter().map(move |port| SocketAddr::new(ip, *port));
         match (&peer.kind, world) {
             (PeerKind::Pods { pods, .. }, Some(world)) => {
+                let families = peer.service.as_ref().map_or(Families::ANY, |(service, _)| Families::of(service, world));
                 let addresses = pods.iter().flat_map(|pod| world.pod(*pod).addresses.iter().copied());
+                let addresses = addresses.filter(|address| families.contain(*address));
                 found.extend(addresses.flat_map(with_ports).map(address));
             }
             (PeerKind::Blocks { nets, .. }, _) => {
@@ -53,40 +65,48 @@ pub fn dials(resolved: &ResolvedEdge, world: Option<&World>, nameservers: &[Sock
         found = nameservers.iter().copied().map(address).collect();
     }
     if found.is_empty() {
-        found = resolved.edge.to.iter().filter_map(|target| by_source(&target.party, &target.port)).collect();
+        let said = resolved.edge.to.iter().filter_map(matrix::Target::dialled);
+        found = said.map(|(host, port)| Dial::to(&host, port)).collect();
     }
     found.sort_by_key(|dial| format!("{dial:?}"));
     found.dedup();
     found
 }
 
-/// The name by which MAS knows a party.
-fn host(party: &Party) -> Option<String> {
-    match party {
-        Party::Host { host, .. } => Some(host.clone()),
-        Party::Service(service) => Some(format!("{}.{}.svc.cluster.local", service.name, service.namespace)),
-        _ => None,
-    }
+/// The address families in which a Service can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Families {
+    v4: bool,
+    v6: bool,
 }
 
-/// What the source itself says to dial.
-fn by_source(party: &Party, port: &Port) -> Option<Dial> {
-    let port = match port {
-        Port::Client(PortRef::Number(port)) | Port::Pod(PortRef::Number(port)) => *port,
-        Port::Client(PortRef::Name(_)) | Port::Pod(PortRef::Name(_)) => return None,
-        Port::Unknown { default } => (*default)?,
-    };
-    match party {
-        Party::Address(address) => Some(Dial::Address { address: SocketAddr::new(*address, port), host: None }),
-        named => host(named).map(|host| Dial::Name { host, port }),
+impl Families {
+    const ANY: Self = Self { v4: true, v6: true };
+
+    /// Pods of a dual-stack cluster have addresses of both, a Service only endpoints of its own (`spec.ipFamilies`): the others are nobody's way to it.
+    fn of(service: &ObjectName, world: &World) -> Self {
+        let slices = world.endpoint_slices.iter().filter(|slice| slice.service == *service);
+        let endpoints: Vec<IpAddr> =
+            slices.flat_map(|slice| &slice.endpoints).flat_map(|endpoint| endpoint.addresses.iter().copied()).collect();
+        let virtual_ones = world.services.get(service).map_or(&[][..], |service| &service.cluster_ips);
+        let known = if endpoints.is_empty() { virtual_ones } else { &endpoints };
+        if known.is_empty() {
+            return Self::ANY;
+        }
+        Self { v4: known.iter().any(IpAddr::is_ipv4), v6: known.iter().any(IpAddr::is_ipv6) }
+    }
+
+    fn contain(self, address: IpAddr) -> bool {
+        if address.is_ipv4() { self.v4 } else { self.v6 }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matrix::{Edge, Expect, Peer, Target};
-    use crate::world::{ObjectName, Protocol};
+    use crate::matrix::{Edge, Expect, Party, Peer, Port, Target};
+    use crate::source::{Place, Position};
+    use crate::world::{Endpoint, EndpointSlice, PortRef, Protocol, Service, ServiceKind};
 
     fn edge(party: Party, port: Port, exchange: Exchange, nets: &[&str]) -> ResolvedEdge {
         let peer = |net: &&str| Peer {
@@ -123,6 +143,39 @@ mod tests {
             })
             .collect();
         assert_eq!(got, expect);
+    }
+
+    #[test]
+    fn a_service_is_dialled_in_its_own_families() {
+        let name = ObjectName::new("ns", "db");
+        let check = |endpoints: &[&str], cluster_ips: &[&str], v4, v6| {
+            let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+            let place = Place::new(&"a.yaml".into(), Position { line: 1, column: 1 });
+            let endpoint = |address| Endpoint { addresses: vec![address], ready: true, pod: None };
+            let slice = EndpointSlice {
+                service: name.clone(),
+                ports: Vec::new(),
+                endpoints: parse(endpoints).into_iter().map(endpoint).collect(),
+                place: place.clone(),
+            };
+            let service = Service {
+                name: name.clone(),
+                kind: ServiceKind::Virtual,
+                selector: None,
+                ports: Vec::new(),
+                cluster_ips: parse(cluster_ips),
+                load_balancer: Vec::new(),
+                place,
+            };
+            let services = [(name.clone(), service)].into();
+            let world = World { services, endpoint_slices: vec![slice], ..World::default() };
+            assert_eq!(Families::of(&name, &world), Families { v4, v6 }, "{endpoints:?} {cluster_ips:?}");
+        };
+        check(&["10.244.0.4"], &["10.96.0.1"], true, false);
+        check(&["fd00::4"], &[], false, true);
+        check(&["10.244.0.4", "fd00::4"], &["10.96.0.1"], true, true);
+        check(&[], &["10.96.0.1"], true, false);
+        check(&[], &[], true, true);
     }
 
     #[test]

@@ -39,6 +39,11 @@ impl ResolvConf {
         Self { nameservers, search: Vec::new(), ndots: 1 }
     }
 
+    /// These servers on DNS's own port, no search list.
+    pub fn of(servers: &[IpAddr]) -> Self {
+        Self::servers(servers.iter().map(|server| SocketAddr::new(*server, 53)).collect())
+    }
+
     /// Reads the text of a resolv.conf. Lines that make no sense are passed over, as the C library does.
     pub fn parse(text: &str) -> Self {
         let mut conf = Self::servers(Vec::new());

@@ -45,6 +45,9 @@ pub struct Plan {
 /// No edge is probed more often.
 pub const SHORTEST: Duration = Duration::from_millis(100);
 
+/// The first probe of an edge comes within this time, however seldom the later ones are: whoever starts wants to know.
+const FIRST: Duration = Duration::from_secs(15);
+
 /// Longest pause after a peer asked for one.
 const LONGEST_PAUSE: Duration = Duration::from_mins(15);
 
@@ -141,14 +144,14 @@ impl Scheduler {
         }
     }
 
-    /// Takes an edge in. Its first probe comes within its interval from `now`, at a place by its name. `false` when there is no room for it, or it is already there.
+    /// Takes an edge in. Its first probe comes within its interval from `now`, and within 15 s, at a place by its name. `false` when there is no room for it, or it is already there.
     pub fn insert(&mut self, edge: &str, plan: Plan, now: Duration) -> bool {
         self.tick(now);
         if self.entries.len() >= self.limits.edges || self.entries.contains_key(edge) {
             return false;
         }
         let plan = Plan { interval: plan.interval.max(SHORTEST), ..plan };
-        let due = self.now.saturating_add(share(plan.interval, spread(edge, 0)));
+        let due = self.now.saturating_add(share(plan.interval.min(FIRST), spread(edge, 0)));
         self.queue.insert((due, edge.to_owned()));
         self.entries
             .insert(edge.to_owned(), Entry { plan, due, deep_due: Duration::ZERO, beat: 0, running: false, pauses: 0 });
@@ -231,6 +234,11 @@ impl Scheduler {
     /// How long the most overdue probe has waited, as of the last [`Scheduler::start`]. Zero when all is in time.
     pub fn lag(&self) -> Duration {
         self.lag
+    }
+
+    /// Whether a probe of this edge is under way.
+    pub fn is_running(&self, edge: &str) -> bool {
+        self.entries.get(edge).is_some_and(|entry| entry.running)
     }
 
     /// Probes under way.

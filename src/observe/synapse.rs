@@ -51,8 +51,29 @@ pub(super) async fn whoami(run: &mut Run<'_>) -> Result<String, Failure> {
         bearer: Some(&token),
         body_for: &[401],
     };
-    let answer = http::fetch(run, &get).await?;
-    read_whoami(&get, &answer)
+    let answer = http::fetch(run, &get).await.map_err(|failure| match failure.reason {
+        // Synapse gives up after 30 s where its packets to MAS are dropped (1.163, measured): longer than any probe waits.
+        Reason::FirstByteTimeout => {
+            let detail = "Synapse took the question and is silent: it is overloaded, or itself waits for MAS";
+            Failure::new(Reason::FirstByteTimeout, detail)
+        }
+        _ => failure,
+    })?;
+    let detail = read_whoami(&get, &answer)?;
+    if run.target.deep {
+        delegates(run, &get).await?;
+    }
+    Ok(detail)
+}
+
+/// A Synapse that keeps its accounts itself gives the same 401; this endpoint (MSC2965) it does not have.
+async fn delegates(run: &mut Run<'_>, whoami: &Get<'_>) -> Result<(), Failure> {
+    let get = Get { path: "/_matrix/client/v1/auth_metadata", bearer: None, body_for: &[], ..whoami.clone() };
+    if http::fetch(run, &get).await?.status == 404 {
+        let detail = "Synapse refused the made-up token by itself: it has not been told of MAS";
+        return Err(Failure::new(Reason::HttpBody, detail));
+    }
+    Ok(())
 }
 
 pub(super) fn read_versions(body: &[u8]) -> Result<String, Failure> {
@@ -66,20 +87,31 @@ fn read_whoami(get: &Get<'_>, answer: &Answer) -> Result<String, Failure> {
     match answer.status {
         401 => {
             // A proxy that guards Synapse answers 401 too, and never asked MAS; Matrix errors carry `errcode` (client-server API, Standard error response).
+            // Nor did a Synapse that got no token: M_MISSING_TOKEN, where a proxy on the way took it.
             let object = http::json_object(&answer.body)?;
             match object.get("errcode") {
-                Some(serde_json::Value::String(code)) if code.starts_with("M_") => {
+                Some(serde_json::Value::String(code)) if code == "M_UNKNOWN_TOKEN" => {
                     Ok("Synapse asked MAS and refused the made-up token".to_owned())
                 }
-                _ => Err(Failure::new(Reason::HttpBody, "the 401 is not from Synapse: it has no Matrix errcode")),
+                Some(serde_json::Value::String(code)) if code == "M_MISSING_TOKEN" => {
+                    Err(Failure::new(Reason::HttpBody, "Synapse saw no token: a proxy on the way takes it off"))
+                }
+                _ => Err(Failure::new(
+                    Reason::HttpBody,
+                    "the 401 is not the one for an unknown token: it has another errcode, or none",
+                )),
             }
         }
         // `HttpStatus` and not a reason of the network: our own connection, to Synapse, worked.
         503 => Err(Failure::new(
             Reason::HttpStatus,
-            "Synapse answers but cannot reach MAS: HTTP status 503 to a made-up token",
+            "Synapse answers but cannot ask MAS: HTTP status 503 to a made-up token; it cannot reach MAS, or MAS refuses its secret",
         )),
-        status => Err(http::status(get, status)),
+        // No word of Synapse about MAS, so not the status that is one.
+        status => {
+            let detail = format!("GET {} gave HTTP status {status}: neither of Synapse's two answers", get.path);
+            Err(Failure::new(Reason::HttpBody, detail))
+        }
     }
 }
 
@@ -182,10 +214,13 @@ mod tests {
         let answer = |status, body: &str| Answer { status, body: body.as_bytes().to_vec() };
         let reason = |status, body| read_whoami(&get, &answer(status, body)).map_err(|failure| failure.reason);
         assert!(reason(401, r#"{"errcode":"M_UNKNOWN_TOKEN","error":"x"}"#).is_ok());
+        assert_eq!(reason(401, r#"{"errcode":"M_MISSING_TOKEN","error":"x"}"#), Err(Reason::HttpBody));
         assert_eq!(reason(401, "{}"), Err(Reason::HttpBody));
         assert_eq!(reason(401, "<html>login</html>"), Err(Reason::HttpBody));
         assert_eq!(reason(503, ""), Err(Reason::HttpStatus));
-        assert_eq!(reason(200, "{}"), Err(Reason::HttpStatus));
+        for status in [200, 404, 429, 500, 502] {
+            assert_eq!(reason(status, "{}"), Err(Reason::HttpBody));
+        }
     }
 
     #[test]

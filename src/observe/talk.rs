@@ -87,7 +87,7 @@ fn is_close(error: &std::io::Error) -> bool {
 
 fn broken(error: &std::io::Error) -> Failure {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(error) => super::tls::failure_of(error, None),
+        Some(error) => super::tls::failure_of(error, "", None),
         None => Failure::new(Reason::ClosedEarly, format!("the connection broke: {}", error.kind())),
     }
 }

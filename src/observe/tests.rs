@@ -137,7 +137,8 @@ fn answer(status: &str, body: &str) -> String {
 #[test]
 fn silence_after_accept() {
     for exchange in conversations() {
-        check(exchange, &[Hang], Reason::FirstByteTimeout, "before the deadline");
+        let part = if exchange == Exchange::Whoami { "itself waits for MAS" } else { "before the deadline" };
+        check(exchange, &[Hang], Reason::FirstByteTimeout, part);
     }
     check(Exchange::Tcp, &[Hang], Reason::Ok, "accepted");
 }
@@ -250,7 +251,7 @@ fn an_endless_drip() {
 fn whoami() {
     let unknown = r#"{"errcode":"M_UNKNOWN_TOKEN","error":"Token is not active"}"#;
     check(Exchange::Whoami, &[Hear, say(&answer("401 Unauthorized", unknown))], Reason::Ok, "asked MAS");
-    check(Exchange::Whoami, &[Hear, say(&answer("503 No", "{}"))], Reason::HttpStatus, "cannot reach MAS");
+    check(Exchange::Whoami, &[Hear, say(&answer("503 No", "{}"))], Reason::HttpStatus, "cannot ask MAS");
     check(Exchange::Whoami, &[Hear, say(&answer("401 No", "<html>"))], Reason::HttpBody, "page instead");
 }
 

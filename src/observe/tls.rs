@@ -1,28 +1,31 @@
-//! TLS handshakes that keep the certificate's end when verification fails, and say what failed.
+//! TLS handshakes that keep what the certificates say when their verification fails, and say what failed.
+
+mod verify;
+mod words;
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, InvalidMessage, PeerIncompatible,
-    ProtocolVersion, RootCertStore, SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ProtocolVersion, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::SetupError;
 use super::failure::{Failure, quoted};
-use super::{SetupError, der};
+use super::talk::Talk;
 use crate::judge::{Reason, TlsFacts};
+use verify::{Capture, Notes, Shown};
+
+pub(super) use words::failure_of;
 
 /// The certificates of a PEM text.
 ///
@@ -65,6 +68,8 @@ impl Trust {
     }
 
     /// Shakes hands over `stream`. The second value is what was shown, if a certificate came.
+    ///
+    /// The handshake is finished also when the certificate is bad, and then ended before anything is said: no peer logs an alert, and nothing that was shown is lost.
     pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
@@ -78,35 +83,39 @@ impl Trust {
             let detail = format!("{} cannot be asked for in a TLS handshake", quoted(host));
             return (Err(Failure::new(Reason::ProberError, detail)), None);
         };
-        let shown = Arc::new(OnceLock::new());
-        let config = match self.config(check, alpn, shown.clone()) {
+        let notes = Arc::new(Notes::default());
+        let config = match self.config(check, alpn, notes.clone()) {
             Ok(config) => config,
-            Err(error) => return (Err(failure_of(&error, None)), None),
+            Err(error) => return (Err(failure_of(&error, host, None)), None),
         };
         let heard = Arc::new(AtomicBool::new(false));
         let stream = Heeded { stream, heard: heard.clone() };
         let outcome = timeout_at(deadline, TlsConnector::from(config).connect(name, stream)).await;
-        let shown: Option<&Shown> = shown.get();
-        let mut facts = shown.map(|shown| shown.facts.clone());
+        let mut facts = notes.shown.get().map(|shown| shown.facts.clone());
         let heard = heard.load(Ordering::Relaxed);
         if let (Ok(Ok(stream)), Some(facts)) = (&outcome, &mut facts) {
             let (_, session) = stream.get_ref();
             facts.version = session.protocol_version().and_then(version);
             facts.alpn = session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
         }
-        let outcome =
-            outcome.map_or_else(|_| Err(too_slow(heard)), |done| done.map_err(|error| failed(&error, heard, shown)));
+        // A bad certificate says more than how the handshake went on after it.
+        let verdict = notes.verdict.get().map(|error| failure_of(error, host, notes.shown.get()));
+        let outcome = match (verdict, outcome) {
+            (Some(failure), outcome) => {
+                if let Ok(Ok(stream)) = outcome {
+                    Talk::new(stream, deadline).close().await;
+                }
+                Err(failure)
+            }
+            (None, Ok(done)) => done.map_err(|error| failed(&error, host, heard, notes.shown.get())),
+            (None, Err(_)) => Err(too_slow(heard)),
+        };
         (outcome, facts)
     }
 
     /// A configuration for one handshake: no session is resumed, or the second probe would prove less than the first.
-    fn config(
-        &self,
-        check: Check,
-        alpn: Option<&[u8]>,
-        shown: Arc<OnceLock<Shown>>,
-    ) -> Result<Arc<ClientConfig>, rustls::Error> {
-        let capture = Capture { verifier: self.verifier.clone(), check, shown };
+    fn config(&self, check: Check, alpn: Option<&[u8]>, notes: Arc<Notes>) -> Result<Arc<ClientConfig>, rustls::Error> {
+        let capture = Capture { verifier: self.verifier.clone(), check, notes };
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()?
             .dangerous()
@@ -118,92 +127,11 @@ impl Trust {
     }
 }
 
-/// The subject of the certificate that Traefik makes for itself where it has none for the name (`pkg/tls/generate`).
-const TRAEFIK_DEFAULT: &str = "TRAEFIK DEFAULT CERT";
-
-/// What the peer's certificates say.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Shown {
-    facts: TlsFacts,
-    /// The leaf is Traefik's own default.
-    is_traefik_default: bool,
-}
-
-impl Shown {
-    fn new(leaf: &[u8], intermediates: &[CertificateDer<'_>]) -> Self {
-        let Some(leaf) = der::read(leaf) else { return Self::default() };
-        let ends = intermediates.iter().filter_map(|der| Some(der::read(der)?.not_after));
-        let facts = TlsFacts {
-            not_before: Some(leaf.not_before),
-            not_after: Some(leaf.not_after),
-            chain_not_after: ends.chain([leaf.not_after]).min(),
-            issuer: leaf.issuer,
-            names: leaf.names,
-            ..TlsFacts::default()
-        };
-        Self { facts, is_traefik_default: leaf.subject.as_deref() == Some(TRAEFIK_DEFAULT) }
-    }
-}
-
 fn version(version: ProtocolVersion) -> Option<&'static str> {
     match version {
         ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
         ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
         _ => None,
-    }
-}
-
-/// The usual verifier, which first notes what the certificates say.
-#[derive(Debug)]
-struct Capture {
-    verifier: Arc<WebPkiServerVerifier>,
-    check: Check,
-    shown: Arc<OnceLock<Shown>>,
-}
-
-impl ServerCertVerifier for Capture {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let _ = self.shown.set(Shown::new(end_entity, intermediates));
-        if self.check == Check::Nothing {
-            return Ok(ServerCertVerified::assertion());
-        }
-        let verdict = self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match verdict {
-            // webpki looks at the name last, so the chain is good when only the name is not.
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if self.check == Check::Chain => Ok(ServerCertVerified::assertion()),
-            verdict => verdict,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
     }
 }
 
@@ -247,80 +175,10 @@ fn too_slow(heard: bool) -> Failure {
     }
 }
 
-fn failed(error: &io::Error, heard: bool, shown: Option<&Shown>) -> Failure {
+fn failed(error: &io::Error, host: &str, heard: bool, shown: Option<&Shown>) -> Failure {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(error) => failure_of(error, shown),
+        Some(error) => failure_of(error, host, shown),
         None if heard => Failure::new(Reason::ClosedEarly, "the peer closed in the middle of the TLS handshake"),
         None => Failure::new(Reason::ClosedEarly, "the peer closed instead of answering the TLS handshake"),
     }
-}
-
-/// What a TLS error means for the edge.
-pub(super) fn failure_of(error: &rustls::Error, shown: Option<&Shown>) -> Failure {
-    use rustls::Error::{
-        AlertReceived, InvalidCertificate, InvalidMessage as Invalid, PeerIncompatible as Incompatible,
-    };
-    match error {
-        InvalidCertificate(error) => {
-            let mut failure = certificate(error, shown.and_then(|shown| shown.facts.not_after));
-            if shown.is_some_and(|shown| shown.is_traefik_default) {
-                failure.detail += "; it is Traefik's default certificate: Traefik has none for this name";
-            }
-            failure
-        }
-        AlertReceived(AlertDescription::ProtocolVersion)
-        | Incompatible(
-            PeerIncompatible::ServerDoesNotSupportTls12Or13
-            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-            | PeerIncompatible::Tls12NotOffered
-            | PeerIncompatible::Tls12NotOfferedOrEnabled,
-        ) => Failure::new(Reason::TlsVersion, "the peer speaks neither TLS 1.2 nor TLS 1.3"),
-        // The first bytes were no TLS record: plain HTTP, SMTP or the like.
-        Invalid(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
-            Failure::new(Reason::ProtoMismatch, "the answer to the TLS handshake is not TLS")
-        }
-        AlertReceived(alert) => {
-            Failure::new(Reason::TlsHandshake, format!("the peer ended the TLS handshake with the alert {alert:?}"))
-        }
-        // rustls's own texts name protocol states, never data of the connection.
-        error => Failure::new(Reason::TlsHandshake, format!("the TLS handshake failed: {error}")),
-    }
-}
-
-fn certificate(error: &CertificateError, not_after: Option<i64>) -> Failure {
-    match error {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            // The leaf's own end is told, for an issuer on the way may be what expired.
-            let leaf =
-                not_after.and_then(day).map_or_else(String::new, |day| format!(" (the certificate ends on {day})"));
-            Failure::new(Reason::TlsExpired, format!("the certificate or one of its issuers has expired{leaf}"))
-        }
-        CertificateError::NotValidYet => Failure::new(Reason::TlsNotYetValid, "the certificate is not valid yet"),
-        CertificateError::NotValidYetContext { not_before, .. } => {
-            let from = i64::try_from(not_before.as_secs()).ok().and_then(day);
-            let detail = from.map_or_else(
-                || "the certificate is not valid yet".to_owned(),
-                |day| format!("the certificate is not valid before {day}"),
-            );
-            Failure::new(Reason::TlsNotYetValid, detail)
-        }
-        CertificateError::NotValidForName => {
-            Failure::new(Reason::TlsNameMismatch, "the certificate is for another name")
-        }
-        CertificateError::NotValidForNameContext { expected, presented } => {
-            let detail =
-                format!("the certificate is not for {} but for {}", expected.to_str(), quoted(&presented.join(", ")));
-            Failure::new(Reason::TlsNameMismatch, detail)
-        }
-        CertificateError::UnknownIssuer => Failure::new(
-            Reason::TlsUntrusted,
-            "the certificate's issuer is not among the public roots or the extra roots",
-        ),
-        error => Failure::new(Reason::TlsUntrusted, format!("the certificate cannot be trusted: {error}")),
-    }
-}
-
-/// The UTC day of a time, as people write it.
-fn day(seconds: i64) -> Option<String> {
-    Some(jiff::Timestamp::from_second(seconds).ok()?.strftime("%Y-%m-%d").to_string())
 }

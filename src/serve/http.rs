@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::api::View;
-use super::{Action, Actions, Shared, Surface, metrics};
+use super::{Action, Actions, Reports, Shared, Surface, metrics};
 
 /// Connections served at once; further ones wait in the kernel's queue.
 const CONNECTIONS: usize = 64;
@@ -39,21 +39,14 @@ type Answer = Response<Full<Bytes>>;
 struct Site {
     shared: Arc<Shared>,
     surface: Surface,
-    actions: Option<Arc<dyn Actions>>,
 }
 
 /// Serves until `shutdown` is done, then lets running answers end (3 s at most).
 ///
 /// With [`Surface::Page`] the caller must have bound `listener` to loopback; requests for the page and the API that name another host are refused
 /// all the same, because a web page elsewhere can point its own name at 127.0.0.1 (DNS rebinding).
-pub async fn serve(
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    surface: Surface,
-    actions: Option<Arc<dyn Actions>>,
-    shutdown: impl Future<Output = ()>,
-) {
-    let site = Arc::new(Site { shared, surface, actions });
+pub async fn serve(listener: TcpListener, shared: Arc<Shared>, surface: Surface, shutdown: impl Future<Output = ()>) {
+    let site = Arc::new(Site { shared, surface });
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     // Dropping the sender is the announcement of the end.
     let (running, ending) = watch::channel(());
@@ -120,34 +113,36 @@ enum Place<'a> {
     Health,
     Ready,
     File(&'static str, &'static str),
+    Report(&'a dyn Reports),
     Board,
     Edge(&'a str),
     Actions,
 }
 
-fn place(surface: Surface, path: &str) -> Option<Place<'_>> {
+fn place<'a>(surface: &'a Surface, path: &'a str) -> Option<Place<'a>> {
     Some(match (surface, path) {
         (_, "/metrics") => Place::Metrics,
         (_, "/healthz") => Place::Health,
         (_, "/readyz") => Place::Ready,
-        (Surface::Metrics, _) => return None,
-        (Surface::Page, "/") => Place::File("text/html; charset=utf-8", include_str!("page/index.html")),
-        (Surface::Page, "/style.css") => Place::File("text/css; charset=utf-8", include_str!("page/style.css")),
-        (Surface::Page, "/app.js") => Place::File("text/javascript; charset=utf-8", include_str!("page/app.js")),
-        (Surface::Page, "/drawing.js") => {
+        (Surface::Agent(reports), "/v1/report") => Place::Report(reports.as_ref()),
+        (Surface::Metrics | Surface::Agent(_), _) => return None,
+        (Surface::Page(_), "/") => Place::File("text/html; charset=utf-8", include_str!("page/index.html")),
+        (Surface::Page(_), "/style.css") => Place::File("text/css; charset=utf-8", include_str!("page/style.css")),
+        (Surface::Page(_), "/app.js") => Place::File("text/javascript; charset=utf-8", include_str!("page/app.js")),
+        (Surface::Page(_), "/drawing.js") => {
             Place::File("text/javascript; charset=utf-8", include_str!("page/drawing.js"))
         }
-        (Surface::Page, "/icon.svg") => Place::File("image/svg+xml", include_str!("page/icon.svg")),
-        (Surface::Page, "/api/v1/board") => Place::Board,
-        (Surface::Page, "/api/v1/actions") => Place::Actions,
-        (Surface::Page, path) => Place::Edge(path.strip_prefix("/api/v1/edges/").filter(|name| !name.is_empty())?),
+        (Surface::Page(_), "/icon.svg") => Place::File("image/svg+xml", include_str!("page/icon.svg")),
+        (Surface::Page(_), "/api/v1/board") => Place::Board,
+        (Surface::Page(_), "/api/v1/actions") => Place::Actions,
+        (Surface::Page(_), path) => Place::Edge(path.strip_prefix("/api/v1/edges/").filter(|name| !name.is_empty())?),
     })
 }
 
 impl Place<'_> {
-    /// Machines ask these by address or by a Service's name, and they tell nothing that the metrics port does not.
+    /// Machines ask these by address or by a Service's name, on a port that is open to the network.
     fn for_any_host(&self) -> bool {
-        matches!(self, Self::Metrics | Self::Health | Self::Ready)
+        matches!(self, Self::Metrics | Self::Health | Self::Ready | Self::Report(_))
     }
 
     fn methods(&self) -> &'static str {
@@ -169,7 +164,7 @@ impl Place<'_> {
 impl Site {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path().to_owned();
-        let Some(place) = place(self.surface, &path) else {
+        let Some(place) = place(&self.surface, &path) else {
             return text(StatusCode::NOT_FOUND, "nothing here\n");
         };
         if !place.for_any_host() && !names_loopback(&request) {
@@ -191,8 +186,9 @@ impl Site {
             Place::Ready if self.shared.is_ready() => text(StatusCode::OK, "ready\n"),
             Place::Ready => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
             Place::File(kind, content) => of(StatusCode::OK, kind, content),
+            Place::Report(reports) => of(StatusCode::OK, "application/json", reports.report()),
             Place::Board => {
-                let controls = self.actions.as_ref().map(|actions| actions.controls());
+                let controls = self.actions().map(|actions| actions.controls());
                 json(StatusCode::OK, &View::new(&self.shared.board(), &self.shared, controls))
             }
             Place::Edge(name) => match self.shared.board().edges.iter().find(|edge| edge.name == name) {
@@ -203,8 +199,15 @@ impl Site {
         }
     }
 
+    fn actions(&self) -> Option<&Arc<dyn Actions>> {
+        match &self.surface {
+            Surface::Page(actions) => actions.as_ref(),
+            Surface::Metrics | Surface::Agent(_) => None,
+        }
+    }
+
     async fn act(&self, request: Request<Incoming>) -> Answer {
-        let Some(actions) = self.actions.clone() else {
+        let Some(actions) = self.actions().cloned() else {
             return refusal(StatusCode::NOT_FOUND, "nothing can be changed here; actions are for the demo");
         };
         if let Err(why) = same_origin(&request) {

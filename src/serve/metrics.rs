@@ -46,6 +46,25 @@ impl Role {
 /// 1 s and 3 s (RFC 6298), so what lies above these bounds was a retransmission.
 const BOUNDS: [f64; 11] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.025, 0.1, 0.25, 1.0, 3.0];
 
+/// How the last look at an agent's files ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reload {
+    /// They are in force.
+    pub succeeded: bool,
+    /// When, since 1970.
+    pub at: Duration,
+    /// The generation that is in force.
+    pub generation: u64,
+}
+
+/// What is known of the files that an agent probes by.
+#[derive(Debug, Clone, Copy, Default)]
+struct Config {
+    succeeded: bool,
+    succeeded_at: Option<Duration>,
+    generation: u64,
+}
+
 /// The counts of one process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -54,6 +73,8 @@ pub struct Metrics {
     tallies: Mutex<BTreeMap<String, BTreeMap<String, Tally>>>,
     /// `None` where nothing is scheduled: 0 would say that all is in time.
     lag: Mutex<Option<Duration>>,
+    /// `None` where no file says what to probe.
+    config: Mutex<Option<Config>>,
 }
 
 /// Everything counted about one edge.
@@ -78,7 +99,7 @@ struct Durations {
 impl Metrics {
     /// Nothing counted yet.
     pub fn new(role: Role) -> Self {
-        Self { role, tallies: Mutex::default(), lag: Mutex::default() }
+        Self { role, tallies: Mutex::default(), lag: Mutex::default(), config: Mutex::default() }
     }
 
     /// Counts one probe attempt.
@@ -95,6 +116,14 @@ impl Metrics {
     /// How late the most overdue probe of this process was when its scheduler last started some. Not exported before the first call.
     pub fn schedule_lag(&self, lag: Duration) {
         *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = Some(lag);
+    }
+
+    /// An agent's files changed. Not exported before the first call.
+    pub fn reloaded(&self, reload: Reload) {
+        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let succeeded_at = config.and_then(|config| config.succeeded_at);
+        let succeeded_at = if reload.succeeded { Some(reload.at) } else { succeeded_at };
+        *config = Some(Config { succeeded: reload.succeeded, succeeded_at, generation: reload.generation });
     }
 
     fn with(&self, matrix: &str, edge: &str, change: impl FnOnce(&mut Tally)) {
@@ -119,6 +148,9 @@ impl Metrics {
             probed(&mut text, &rows);
             let lag = *self.lag.lock().unwrap_or_else(PoisonError::into_inner);
             schedule_lag(&mut text, lag);
+        }
+        if let Some(config) = *self.config.lock().unwrap_or_else(PoisonError::into_inner) {
+            configured(&mut text, config);
         }
         if self.role != Role::Agent {
             judged(&mut text, &rows);
@@ -243,6 +275,24 @@ fn schedule_lag(text: &mut Text, lag: Option<Duration>) {
             family.sample(&Labels::default(), lag.as_secs_f64());
         }
     });
+}
+
+/// What an agent probes by; the names are those that Prometheus itself has for its own configuration.
+fn configured(text: &mut Text, config: Config) {
+    let none = Labels::default();
+    let help = "1 when the files that the agent probes by are in force as they are; 0 when they cannot be used and older ones are.";
+    text.family("portreeve_config_last_reload_successful", help, Kind::Gauge, |family| {
+        family.sample(&none, u8::from(config.succeeded));
+    });
+    let help = "When the files were last taken in.";
+    text.family("portreeve_config_last_reload_success_timestamp_seconds", help, Kind::Gauge, |family| {
+        if let Some(at) = config.succeeded_at {
+            family.sample(&none, at.as_secs_f64());
+        }
+    });
+    let help =
+        "The generation of the TrafficMatrix that is probed; 0 before there is one, or when it was made from files.";
+    text.family("portreeve_config_generation", help, Kind::Gauge, |family| family.sample(&none, config.generation));
 }
 
 /// What only the one who judges may say.

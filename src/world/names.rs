@@ -16,6 +16,11 @@ impl ObjectName {
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
+
+    /// The name of a Service in the cluster's DNS, in the usual domain.
+    pub fn service_host(&self) -> String {
+        format!("{}.{}.svc.cluster.local", self.name, self.namespace)
+    }
 }
 
 impl fmt::Display for ObjectName {

@@ -18,12 +18,16 @@ pub(crate) struct Certificate {
 }
 
 pub(crate) fn write(folder: &Path) -> Certificate {
+    write_for(folder, &[NAME])
+}
+
+pub(crate) fn write_for(folder: &Path, names: &[&str]) -> Certificate {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
     let root = authority.self_signed(&key).unwrap().der().clone();
     let issuer = Issuer::new(authority, key);
-    let mut leaf = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
+    let mut leaf = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
     leaf.not_after = date_time_ymd(2040, 1, 1);
     let key = KeyPair::generate().unwrap();
     let written = Certificate { root, certificate: folder.join("cert.pem"), key: folder.join("key.pem") };

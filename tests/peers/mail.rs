@@ -1,5 +1,6 @@
-//! Postfix, with STARTTLS on one port and TLS from the first byte on another.
+//! Postfix, with STARTTLS on one port, TLS from the first byte on another, and ports that turn clients away.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -31,7 +32,8 @@ const QUEUE: [(&str, &str, u32); 14] = [
     ("maildrop", "postfix:postdrop", 0o730),
 ];
 
-fn configure(folder: &Path, files: &certificate::Certificate, start_tls: SocketAddr, tls: SocketAddr) {
+/// `services`: where it listens, and what is different there.
+fn configure(folder: &Path, files: &certificate::Certificate, services: &[(SocketAddr, &str)]) {
     for (name, owner, mode) in QUEUE {
         let path = folder.join("queue").join(name);
         fs::create_dir_all(&path).unwrap();
@@ -65,18 +67,20 @@ fn configure(folder: &Path, files: &certificate::Certificate, start_tls: SocketA
         key = files.key.display(),
     );
     fs::write(folder.join("conf/main.cf"), main).unwrap();
-    let services = format!(
-        "{start_tls} inet n - n - - smtpd\n\
-         {tls} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n\
-         tlsmgr unix - - n 1000? 1 tlsmgr\n\
+    let mut master = String::new();
+    for (address, options) in services {
+        writeln!(master, "{address} inet n - n - - smtpd {options}").unwrap();
+    }
+    master.push_str(
+        "tlsmgr unix - - n 1000? 1 tlsmgr\n\
          cleanup unix n - n - 0 cleanup\n\
          rewrite unix - - n - - trivial-rewrite\n\
          proxymap unix - - n - - proxymap\n\
          anvil unix - - n - 1 anvil\n\
          error unix - - n - - error\n\
-         postlog unix-dgram n - n - 1 postlogd\n"
+         postlog unix-dgram n - n - 1 postlogd\n",
     );
-    fs::write(folder.join("conf/master.cf"), services).unwrap();
+    fs::write(folder.join("conf/master.cf"), master).unwrap();
 }
 
 #[test]
@@ -84,9 +88,16 @@ fn postfix_is_proven_and_left_in_order() {
     assert!(is_root(), "Postfix starts as root only: run this test as root");
     let master = program("master", &["/usr/lib/postfix/sbin", "/usr/libexec/postfix"], "postfix");
     let folder = folder();
-    let (start_tls, tls) = (free(), free());
+    let [start_tls, tls, without_tls, refusing, deferring] = [(); 5].map(|()| free());
     let files = certificate::write(folder.path());
-    configure(folder.path(), &files, start_tls, tls);
+    let services = [
+        (start_tls, ""),
+        (tls, "-o smtpd_tls_wrappermode=yes"),
+        (without_tls, "-o smtpd_tls_security_level=none"),
+        (refusing, "-o smtpd_delay_reject=no -o smtpd_client_restrictions=reject"),
+        (deferring, "-o smtpd_delay_reject=no -o smtpd_client_restrictions=defer"),
+    ];
+    configure(folder.path(), &files, &services);
     let mut command = Command::new(master);
     // -d: stay a child of this test.
     command.arg("-c").arg(folder.path().join("conf")).arg("-d").env("MAIL_CONFIG", folder.path().join("conf"));
@@ -104,8 +115,13 @@ fn postfix_is_proven_and_left_in_order() {
     let got = block_on(plain.probe(&waiting, Duration::from_millis(500)));
     assert_eq!(got.reason, Reason::FirstByteTimeout, "both ends wait for the other: {}", got.detail);
     check(&plain, start_tls, smtp(SmtpMode::Tls), Reason::ProtoMismatch, "not TLS");
-    let got = check(&plain, start_tls, smtp(SmtpMode::StartTls), Reason::TlsUntrusted, "issuer");
+    let got = check(&plain, start_tls, smtp(SmtpMode::StartTls), Reason::TlsUntrusted, "self-signed");
     assert_eq!(got.tls_not_after(), Some(certificate::END));
+    check(&trusting, without_tls, smtp(SmtpMode::StartTls), Reason::TlsHandshake, "offers no STARTTLS");
+    for mode in [SmtpMode::Plain, SmtpMode::StartTls] {
+        check(&trusting, refusing, smtp(mode), Reason::ProtoAuth, "554");
+        check(&trusting, deferring, smtp(mode), Reason::ProtoMismatch, "450");
+    }
     // With a name of our own to say.
     let named = Prober::new(&[]).unwrap().with_helo("probe.example").unwrap();
     check(&named, start_tls, smtp(SmtpMode::Plain), Reason::Ok, "");
@@ -114,5 +130,5 @@ fn postfix_is_proven_and_left_in_order() {
     check(&trusting, start_tls, smtp(SmtpMode::StartTls), Reason::ConnectRefusedRst, "reset");
     let log = fs::read_to_string(folder.path().join("mail.log")).unwrap();
     assert!(log.contains("ehlo=2 starttls=1 quit=1 commands=4"), "{log}");
-    assert_eq!(log.matches("ehlo=1 quit=1 commands=2").count(), 3, "{log}");
+    assert_eq!(log.matches("ehlo=1 quit=1 commands=2").count(), 4, "{log}");
 }

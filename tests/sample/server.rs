@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use portreeve::serve::{Actions, Shared, Surface, serve};
+use portreeve::serve::{Shared, Surface, serve};
 use tokio::sync::oneshot;
 
 pub struct Server {
@@ -17,7 +17,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start(shared: Shared, surface: Surface, actions: Option<Arc<dyn Actions>>) -> Self {
+    pub fn start(shared: Shared, surface: Surface) -> Self {
         let shared = Arc::new(shared);
         let (stop, stopped) = oneshot::channel();
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
@@ -28,7 +28,7 @@ impl Server {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).expect("tokio takes the listener");
-                serve(listener, served, surface, actions, async { drop(stopped.await) }).await;
+                serve(listener, served, surface, async { drop(stopped.await) }).await;
             });
         });
         Self { address, shared, stop: Some(stop), thread: Some(thread) }

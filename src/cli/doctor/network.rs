@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::Gathered;
-use crate::cli::probe::{Means, Round, parse_seconds};
+use crate::cli::probe::{Round, parse_seconds};
 use crate::doctor::{AuthHost, Facts, Network};
 use crate::guide::Url;
 use crate::matrix::Exchange;
-use crate::observe::{self, Prober, ResolvConf, Target, roots_from_pem};
+use crate::observe::{self, Means, Prober, ResolvConf, Target, roots_from_pem};
 use crate::source::files::{self, MAX_CONFIG_BYTES};
 
 /// Whether and how the network is asked.
@@ -47,7 +47,7 @@ pub(super) fn ask(args: &NetworkArgs, gathered: Gathered) -> anyhow::Result<Fact
     let resolv = if args.nameserver.is_empty() {
         ResolvConf::system().context("/etc/resolv.conf cannot be read: name the servers with --nameserver")?
     } else {
-        ResolvConf::servers(args.nameserver.iter().map(|server| SocketAddr::new(*server, 53)).collect())
+        ResolvConf::of(&args.nameserver)
     };
     let Gathered { inputs, values, mas, found } = gathered;
     let round = Round {

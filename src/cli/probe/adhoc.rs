@@ -2,11 +2,8 @@
 //!
 //! Such a probe says what this place sees. It is never an observation of an edge: MAS may stand where policies treat it otherwise.
 
-use std::net::SocketAddr;
-
-use super::round::Task;
 use crate::matrix::{Exchange, SmtpMode, SslMode};
-use crate::observe::Dial;
+use crate::observe::{Dial, Task};
 
 /// Said beside every result.
 pub(super) const VANTAGE: &str = "from here, not from MAS: never counts as observed";
@@ -70,10 +67,7 @@ impl AdHoc {
 
     /// The conversations to have.
     pub(super) fn tasks(&self, deadline: std::time::Duration) -> Vec<Task> {
-        let dial = match self.host.parse() {
-            Ok(address) => Dial::Address { address: SocketAddr::new(address, self.port), host: None },
-            Err(_) => Dial::Name { host: self.host.clone(), port: self.port },
-        };
+        let dial = Dial::to(&self.host, self.port);
         let task = |exchange: &Exchange| Task {
             edge: self.shown.clone(),
             dial: dial.clone(),

@@ -1,29 +1,13 @@
 //! One round of probes: tasks, conversations, and what they mean together.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::task::JoinSet;
 
 use crate::finding::Finding;
 use crate::judge::{Attempt, Board, EdgeReport, Mode, Observation, Reason, audit::audit, join};
 use crate::load::inputs::Inputs;
 use crate::matrix::{Exchange, Expect, Party, ResolvedEdge};
-use crate::observe::{self, DENY_TIMEOUT, Dial, Prober, ResolvConf, Target, dials};
+use crate::observe::{DENY_TIMEOUT, Means, Task, converse_all, dials};
 use crate::policy::Engine;
-
-/// Probes that run at the same time.
-const AT_ONCE: usize = 16;
-
-/// What conversations are had with.
-#[derive(Debug, Clone)]
-pub(in crate::cli) struct Means {
-    pub(in crate::cli) prober: Arc<Prober>,
-    pub(in crate::cli) resolv: Arc<ResolvConf>,
-    pub(in crate::cli) deadline: Duration,
-}
 
 /// Rows without what is observed, and the findings of the policies.
 pub(super) type Rows = (Vec<EdgeReport>, Vec<Finding>);
@@ -34,17 +18,6 @@ pub(in crate::cli) struct Round {
     pub(in crate::cli) means: Means,
     /// Edges named by the user; empty: those that mean something from anywhere.
     pub(in crate::cli) chosen: Vec<String>,
-}
-
-/// One conversation to have.
-#[derive(Debug, Clone)]
-pub(super) struct Task {
-    pub(super) edge: String,
-    pub(super) dial: Dial,
-    pub(super) exchange: Exchange,
-    pub(super) deadline: Duration,
-    /// With the step that is to be done seldom.
-    pub(super) deep: bool,
 }
 
 impl Round {
@@ -145,57 +118,6 @@ impl Round {
             observation.source_has_network = alive;
             observation.second_hand = resolved.edge.exchange == Exchange::Whoami;
             observation.target_up = self.inputs.world.as_ref().and_then(|world| resolved.readiness(world));
-        }
-    }
-}
-
-/// Has all conversations, a few at a time. Attempts come in the order in which they end.
-pub(super) async fn converse_all(means: &Means, tasks: Vec<Task>) -> Vec<Attempt> {
-    let mut waiting = tasks.into_iter();
-    let mut attempts: Vec<Attempt> = Vec::new();
-    let mut running = JoinSet::new();
-    loop {
-        while running.len() < AT_ONCE {
-            let Some(task) = waiting.next() else { break };
-            running.spawn(converse(means.clone(), task));
-        }
-        match running.join_next().await {
-            Some(Ok(done)) => attempts.extend(done),
-            Some(Err(_)) => {}
-            None => return attempts,
-        }
-    }
-}
-
-/// Resolves if need be, and has the conversation with every address.
-pub(super) async fn converse(means: Means, task: Task) -> Vec<Attempt> {
-    let Means { prober, resolv, .. } = means;
-    let target = |address| Target { deep: task.deep, ..Target::new(task.edge.clone(), address, task.exchange.clone()) };
-    match &task.dial {
-        Dial::Address { address, host } => {
-            let target = Target { host: host.clone(), ..target(*address) };
-            vec![prober.probe(&target, task.deadline).await]
-        }
-        Dial::Name { host, port } => {
-            let started = tokio::time::Instant::now();
-            match observe::resolve(host, &resolv, task.deadline).await {
-                Err((reason, detail)) => {
-                    let mut attempt = Attempt::not_made(&task.edge, reason, &detail);
-                    attempt.phases.resolve = Some(started.elapsed());
-                    vec![attempt]
-                }
-                Ok(addresses) => {
-                    let resolve = started.elapsed();
-                    let mut attempts = Vec::new();
-                    for address in addresses {
-                        let target = target(SocketAddr::new(address, *port)).named(host.clone());
-                        let mut attempt = prober.probe(&target, task.deadline).await;
-                        attempt.phases.resolve = Some(resolve);
-                        attempts.push(attempt);
-                    }
-                    attempts
-                }
-            }
         }
     }
 }

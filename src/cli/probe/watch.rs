@@ -9,17 +9,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
 
-use super::round::{Round, Rows, Task, converse_all};
+use super::round::{Round, Rows};
 use super::{Done, Exit};
+use crate::cli::signals;
 use crate::finding::Finding;
 use crate::judge::{Attempt, Board, Observation, State};
-use crate::matrix::Expect;
-use crate::observe::Dial;
-use crate::observe::schedule::{self, Damper, Hint, Limits, Plan, Scheduler};
+use crate::observe::patrol::{self, Patrol};
+use crate::observe::schedule::{self, Damper, Limits};
 use crate::serve::{self, Role, Shared, Surface};
 
 /// A state changes when so many of the last so many judgements say so: one confirmation, and one lost packet in between.
@@ -28,19 +26,17 @@ const VOTES: (usize, usize) = (2, 3);
 pub(super) async fn watch(round: &Round, interval: Duration, listen: SocketAddr) -> anyhow::Result<Done> {
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let shared = Arc::new(Shared::new(Role::Both));
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut stop = signals::stop()?;
     let address = listener.local_addr()?;
     let _ = std::io::Write::write_all(
         &mut std::io::stderr(),
         format!("portreeve probe: http://{address}/metrics\n").as_bytes(),
     );
     let mut tasks = JoinSet::new();
-    tasks.spawn(serve::serve(listener, Arc::clone(&shared), Surface::Metrics, None, std::future::pending()));
+    tasks.spawn(serve::serve(listener, Arc::clone(&shared), Surface::Metrics, std::future::pending()));
     tokio::select! {
         biased;
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        _ = stop.wait_for(|stop| *stop) => {}
         ended = tasks.join_next() => anyhow::bail!("the listener ended by itself ({ended:?})"),
         never = probe_on(round, interval, &shared) => match never {},
     }
@@ -51,80 +47,27 @@ pub(super) async fn watch(round: &Round, interval: Duration, listen: SocketAddr)
 
 /// Probes for ever.
 async fn probe_on(round: &Round, interval: Duration, shared: &Shared) -> std::convert::Infallible {
-    let began = Instant::now();
     let mut shown = Shown::new(round);
     // All at once at first, so that there is something to show; from then on each edge at its own time.
     let attempts = round.attempts().await;
     shown.take(attempts, shared);
     shared.set_ready(true);
-    let edges = by_edge(round.tasks());
-    let mut scheduler = Scheduler::new(Limits::default());
-    for (edge, tasks) in &edges {
-        if let Some(plan) = plan(round, edge, tasks, interval) {
-            scheduler.insert(edge, plan, began.elapsed());
-        }
-    }
-    let mut running = JoinSet::new();
+    let mut patrol = Patrol::new(round.means.clone(), Limits::default());
+    let rounds = patrol::Round::by_edge(round.tasks()).into_iter();
+    let deep_interval = interval * schedule::DEEP;
+    patrol.set(
+        rounds
+            .filter_map(|(edge, tasks)| {
+                let expect = round.expect(&edge)?;
+                Some((edge, patrol::Round { tasks, expect, interval, deep_interval }))
+            })
+            .collect(),
+    );
     loop {
-        let mut lag = Duration::ZERO;
-        while let Some(start) = scheduler.start(began.elapsed()) {
-            // Late counts also when the wait ended just now: a process that is starved of time starts all of them, but late.
-            lag = lag.max(scheduler.lag());
-            let tasks = edges.get(&start.edge).into_iter().flatten();
-            let tasks = tasks.map(|task| Task { deep: start.deep, ..task.clone() }).collect();
-            let means = round.means.clone();
-            running.spawn(async move { (start.edge, converse_all(&means, tasks).await) });
-        }
-        shared.metrics.schedule_lag(lag.max(scheduler.lag()));
-        tokio::select! {
-            biased;
-            Some(Ok((edge, attempts))) = running.join_next(), if !running.is_empty() => {
-                scheduler.finish(&edge, hint(&edges, &edge, &attempts), began.elapsed());
-                shown.take(attempts, shared);
-            }
-            () = until(scheduler.wake().map(|wake| began + wake)) => {}
-        }
+        let (_, attempts) = patrol.next().await;
+        shared.metrics.schedule_lag(patrol.lag());
+        shown.take(attempts, shared);
     }
-}
-
-/// Sleeps until then; for ever without a time.
-async fn until(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => sleep_until(wake).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn by_edge(tasks: Vec<Task>) -> BTreeMap<String, Vec<Task>> {
-    let mut edges: BTreeMap<String, Vec<Task>> = BTreeMap::new();
-    for task in tasks {
-        edges.entry(task.edge.clone()).or_default().push(task);
-    }
-    edges
-}
-
-/// When an edge is probed. One that leads to several addresses counts as its first.
-fn plan(round: &Round, edge: &str, tasks: &[Task], interval: Duration) -> Option<Plan> {
-    let (task, expect) = (tasks.first()?, round.expect(edge)?);
-    let target = match &task.dial {
-        Dial::Address { address, .. } => address.ip().to_string(),
-        Dial::Name { host, .. } => host.clone(),
-    };
-    Some(Plan {
-        target,
-        interval: interval * schedule::multiple(&task.exchange, expect),
-        deep_interval: Some(interval * schedule::DEEP),
-        // All probes of this process have one source.
-        deny: (expect == Expect::Deny).then(String::new),
-    })
-}
-
-/// Whether any of an edge's peers wants a pause.
-fn hint(edges: &BTreeMap<String, Vec<Task>>, edge: &str, attempts: &[Attempt]) -> Hint {
-    let exchange = edges.get(edge).and_then(|tasks| tasks.first()).map(|task| &task.exchange);
-    let pause =
-        |attempt: &Attempt| exchange.is_some_and(|exchange| schedule::hint(exchange, attempt.reason) == Hint::BackOff);
-    if attempts.iter().any(pause) { Hint::BackOff } else { Hint::None }
 }
 
 /// What is known of every edge, and what is shown of it.

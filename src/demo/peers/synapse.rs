@@ -17,7 +17,7 @@ use crate::demo::net::Serve;
 /// How long it waits for MAS. The real one waits longer; the demo's clients should not have to.
 const MAS_WAIT: Duration = Duration::from_millis(2500);
 /// What Synapse and MAS share in the demo. It opens nothing.
-const SHARED: &str = "portreeve-demo";
+pub(super) const SHARED: &str = "portreeve-demo";
 
 /// A stand-in for Synapse.
 pub(super) struct Synapse {
@@ -43,7 +43,7 @@ impl Synapse {
     /// 401 when MAS said that the token is not active, 503 when MAS could not be asked (synapse/api/auth/mas.py).
     async fn whoami(&self, asked: &Asked) -> Answer {
         let Some(token) = http::bearer(asked) else {
-            return matrix_error(StatusCode::UNAUTHORIZED, "M_MISSING_TOKEN", "Missing access token");
+            return missing_token();
         };
         match self.introspect(token).await {
             Ok(true) => matrix_error(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN", "Token is not active"),
@@ -82,14 +82,15 @@ impl Serve for Synapse {
     }
 }
 
-/// 403 without the shared secret, 400 with it and without a parameter: how `mas-cli doctor` tells the two.
+/// 403 with a wrong secret, 400 with the right one and without a parameter: how `mas-cli doctor` tells the two.
 fn localpart(asked: &Asked) -> Answer {
-    if http::bearer(asked) != Some(SHARED) {
-        return matrix_error(StatusCode::FORBIDDEN, "M_FORBIDDEN", "This endpoint must only be called by MAS");
+    let Some(bearer) = http::bearer(asked) else { return missing_token() };
+    if bearer != SHARED {
+        return matrix_error(StatusCode::FORBIDDEN, "M_UNKNOWN", "This endpoint must only be called by MAS");
     }
     match asked.uri().query() {
         Some(query) if query.starts_with("localpart=") => http::json(StatusCode::OK, &json!({})),
-        _ => matrix_error(StatusCode::BAD_REQUEST, "M_MISSING_PARAM", "Missing required string parameter: localpart"),
+        _ => matrix_error(StatusCode::BAD_REQUEST, "M_UNKNOWN", "Missing localpart"),
     }
 }
 
@@ -98,6 +99,10 @@ fn versions() -> serde_json::Value {
         "versions": ["v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12"],
         "unstable_features": {"org.matrix.simplified_msc3575": true}
     })
+}
+
+fn missing_token() -> Answer {
+    matrix_error(StatusCode::UNAUTHORIZED, "M_MISSING_TOKEN", "Missing access token")
 }
 
 fn matrix_error(status: StatusCode, code: &str, text: &str) -> Answer {

@@ -81,11 +81,12 @@ async fn mas_answers_discovery_introspection_and_health() {
         ("GET /.well-known/openid-configuration", "", 200, r#""issuer":"https://auth.waadoo.ovh/""#),
         (
             "POST /oauth2/introspect",
-            "Authorization: Bearer x\r\nContent-Length: 7\r\n\r\ntoken=a",
+            "Authorization: Bearer portreeve-demo\r\nContent-Length: 7\r\n\r\ntoken=a",
             200,
             r#"{"active":false}"#,
         ),
-        ("POST /oauth2/introspect", "", 401, "invalid_client"),
+        ("POST /oauth2/introspect", "Authorization: Bearer x\r\n\r\n", 401, "access_denied"),
+        ("POST /oauth2/introspect", "", 400, "No credentials"),
         ("GET /oauth2/introspect", "", 405, ""),
         ("GET /health", "", 200, "ok"),
         ("GET /nowhere", "", 404, ""),
@@ -107,9 +108,11 @@ async fn synapse_tells_whether_it_reaches_mas() {
     check_http(&ask("GET /_matrix/client/versions", "").await, 200, r#""versions":["#);
     check_http(&ask("GET /health", "").await, 200, "OK");
     check_http(&ask("GET /nowhere", "").await, 404, "M_UNRECOGNIZED");
-    check_http(&ask("GET /_synapse/mas/is_localpart_available", "").await, 403, "M_FORBIDDEN");
+    let wrong = "Authorization: Bearer wrong\r\n\r\n";
+    check_http(&ask("GET /_synapse/mas/is_localpart_available", "").await, 401, "M_MISSING_TOKEN");
+    check_http(&ask("GET /_synapse/mas/is_localpart_available", wrong).await, 403, "only be called by MAS");
     let shared = "Authorization: Bearer portreeve-demo\r\n\r\n";
-    check_http(&ask("GET /_synapse/mas/is_localpart_available", shared).await, 400, "M_MISSING_PARAM");
+    check_http(&ask("GET /_synapse/mas/is_localpart_available", shared).await, 400, "Missing localpart");
 
     let whoami = "GET /_matrix/client/v3/account/whoami";
     let bogus = "Authorization: Bearer bogus&token\r\n\r\n";

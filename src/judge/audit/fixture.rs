@@ -71,10 +71,16 @@ pub(crate) const MAS: &str = "app.kubernetes.io/component=mas";
 /// An edge between resolved peers.
 pub(crate) fn edge(name: &str, protocol: Protocol, expect: Expect, from: Peer, to: Peer) -> ResolvedEdge {
     let provenance = Provenance { place: None, section: "guide".into(), says: name.into() };
-    let target = Target { party: Party::AnyPod, port: crate::matrix::Port::Unknown { default: None }, place: None };
+    // By the names of the guide's edges.
+    let party = |is_subject| if is_subject { Party::Subject } else { Party::AnyPod };
+    let target = Target {
+        party: party(name.ends_with("-to-mas")),
+        port: crate::matrix::Port::Unknown { default: None },
+        place: None,
+    };
     let edge = Edge {
         name: name.into(),
-        from: vec![Party::Subject],
+        from: vec![party(name.starts_with("mas-to-"))],
         to: vec![target],
         protocol,
         expect,

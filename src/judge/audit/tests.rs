@@ -273,6 +273,24 @@ fn a_forbidden_edge_that_is_open() {
     );
 }
 
+/// The stranger's own policy refuses nothing, on purpose; that MAS is open is not its fault.
+#[test]
+fn a_forbidden_edge_is_closed_at_the_subjects_end() {
+    let all = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: portreeve-stranger, namespace: matrix}\n\
+        spec:\n  podSelector: {matchLabels: {app.kubernetes.io/name: portreeve-stranger}}\n  policyTypes: [Ingress, Egress]\n  ingress: [{}]\n  egress: [{}]\n";
+    let mut files = guide_files();
+    files.push(("stranger-policy.yaml".to_owned(), all.to_owned()));
+    check(
+        &files,
+        &[
+            "ForbiddenOpen stranger-to-mas",
+            "ForbiddenOpen mas-to-stranger",
+            "WiderThanIntended Pod/matrix/mas-6d5f9c7b8-q8w4z @matrix_mas.yaml apiVersion: v1\nkind: Pod",
+            "WiderThanIntended Pod/matrix/mas-6d5f9c7b8-q8w4z @matrix_mas.yaml apiVersion: v1\nkind: Pod",
+        ],
+    );
+}
+
 #[test]
 fn no_policy_at_all() {
     let audit = check(

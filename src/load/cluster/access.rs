@@ -20,6 +20,16 @@ pub struct Access {
     pub namespaces: Vec<String>,
 }
 
+impl Access {
+    /// A client for what is not listed.
+    ///
+    /// # Errors
+    /// As [`read`](super::read): no kubeconfig that can be used.
+    pub async fn client(&self) -> Result<Client, ClusterError> {
+        client(self).await.map(|(client, _)| client)
+    }
+}
+
 /// The client, and the server's address without anything that could be a secret.
 pub(super) async fn client(access: &Access) -> Result<(Client, String), ClusterError> {
     let config = config(access).await?;

@@ -94,12 +94,15 @@ const HTTP_OK: Script = Script { before: &[], after: &["", "HTTP/1.1 200 OK\r\nC
 fn check_certificate(change: impl Fn(&mut CertificateParams), host: &str, trusted: bool, reason: Reason, end: i64) {
     let got = attempt(&Pki::new(change), https(host), None, HTTP_OK, trusted);
     assert_eq!(got.reason, reason, "{}", got.detail);
+    let named = got.detail.contains(r#"not for "other.example": its only name is "mas.example""#);
+    assert_eq!(named, reason == Reason::TlsNameMismatch, "{}", got.detail);
     assert_eq!(got.tls_not_after(), Some(end), "the end survives: {got:?}");
     let facts = got.tls.unwrap();
     assert_eq!((facts.not_after, facts.chain_not_after, facts.names), (Some(end), Some(end), 1), "{facts:?}");
     assert_eq!(facts.issuer.as_deref(), Some("rcgen self signed cert"));
     assert!(facts.not_before.is_some());
-    assert_eq!(facts.version, (reason == Reason::Ok).then_some("TLSv1.3"), "known once the handshake is done");
+    assert_eq!(facts.version, Some("TLSv1.3"), "the handshake is finished whatever the certificate");
+    assert_eq!(facts.first_names, ["mas.example"]);
     assert!(got.phases.tls.is_some());
 }
 

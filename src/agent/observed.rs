@@ -1,0 +1,158 @@
+//! Agents' reports → what was observed of each edge.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::assignment::Vantage;
+use super::report::{Edge, Report, Seen};
+use crate::judge::{Attempt, Observation, Reason};
+
+/// A pod whose agent was asked.
+#[derive(Debug, Clone)]
+pub struct Witness {
+    /// `namespace/pod`
+    pub pod: String,
+    /// Whose identity it has.
+    pub vantage: Vantage,
+    /// What it said, or why it said nothing.
+    pub report: Result<Report, String>,
+}
+
+/// Older than so many of its intervals, an attempt says nothing any more (product.md §6).
+const FRESH_INTERVALS: f64 = 3.0;
+
+/// What the agents saw of an edge. Every pod counts, and the judgement takes the worst.
+///
+/// A silent agent, one without this edge, and one whose attempts are too old all count as an attempt that was not made: unknown, never fine.
+pub fn observe(edge: &str, vantage: Vantage, witnesses: &[Witness]) -> Observation {
+    let mut observation = Observation { source_has_network: true, ..Observation::default() };
+    for witness in witnesses.iter().filter(|witness| witness.vantage == vantage) {
+        let not_made =
+            |why: String| Attempt::not_made(edge, Reason::ProberError, &format!("the agent in {} {why}", witness.pod));
+        let report = match &witness.report {
+            Ok(report) => report,
+            Err(why) => {
+                observation.attempts.push(not_made(format!("did not answer: {why}")));
+                continue;
+            }
+        };
+        observation.source_has_network &= has_network(report);
+        let Some(row) = report.edges.iter().find(|row| row.name == edge) else {
+            observation.attempts.push(not_made("was not told to probe it".to_owned()));
+            continue;
+        };
+        let newest = newest(row);
+        if newest.is_empty() {
+            observation.attempts.push(not_made("has not probed it yet".to_owned()));
+        }
+        for seen in newest {
+            let limit = row.interval_seconds * FRESH_INTERVALS;
+            // A lie such as NaN is not fresh either.
+            let is_fresh = seen.age_seconds <= limit;
+            observation.attempts.push(if is_fresh {
+                seen.attempt(edge)
+            } else {
+                not_made(format!("probed it {:.0} s ago, which is too long ago", seen.age_seconds))
+            });
+        }
+    }
+    observation
+}
+
+/// How long an edge has had this reason somewhere, by the agent that has seen it for longest.
+pub fn since(edge: &str, vantage: Vantage, reason: Reason, witnesses: &[Witness]) -> Option<Duration> {
+    let reports = witnesses
+        .iter()
+        .filter(|witness| witness.vantage == vantage)
+        .filter_map(|witness| witness.report.as_ref().ok());
+    let rows = reports.flat_map(|report| &report.edges).filter(|row| row.name == edge);
+    let spans = rows.flat_map(newest).filter(|seen| seen.reason == reason.as_str());
+    spans.filter_map(|seen| Duration::try_from_secs_f64(seen.since_seconds).ok()).max()
+}
+
+/// Something answered that agent lately, whatever it said.
+fn has_network(report: &Report) -> bool {
+    let fresh = report.edges.iter().flat_map(|row| {
+        let limit = row.interval_seconds * FRESH_INTERVALS;
+        row.attempts.iter().filter(move |seen| seen.age_seconds <= limit).map(|seen| seen.attempt(&row.name))
+    });
+    fresh.into_iter().any(|attempt| attempt.reason.is_from_outside())
+}
+
+/// The newest attempt at each address.
+fn newest(row: &Edge) -> Vec<&Seen> {
+    let mut by_address: BTreeMap<Option<SocketAddr>, &Seen> = BTreeMap::new();
+    for seen in &row.attempts {
+        by_address.insert(seen.address, seen);
+    }
+    by_address.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report;
+    use super::*;
+
+    fn seen(seq: u64, age_seconds: f64, address: &str, reason: Reason) -> Seen {
+        Seen {
+            seq,
+            age_seconds,
+            since_seconds: age_seconds,
+            address: Some(address.parse().unwrap()),
+            reason: reason.as_str().to_owned(),
+            offender: None,
+            seconds: 0.001,
+            detail: String::new(),
+            tls_not_after: None,
+        }
+    }
+
+    fn witness(pod: &str, attempts: Vec<Seen>) -> Witness {
+        let edges = vec![Edge { name: "mas-to-postgres".to_owned(), interval_seconds: 15.0, attempts }];
+        let report = Report {
+            version: report::VERSION,
+            generation: 1,
+            matrix: "matrix/mas".to_owned(),
+            vantage: Vantage::Subject,
+            seq: 9,
+            uptime_seconds: 60.0,
+            edges,
+            nameservers: Vec::new(),
+        };
+        Witness { pod: pod.to_owned(), vantage: Vantage::Subject, report: Ok(report) }
+    }
+
+    #[track_caller]
+    fn check(witnesses: &[Witness], reasons: &[Reason], source_has_network: bool) {
+        let observation = observe("mas-to-postgres", Vantage::Subject, witnesses);
+        let got: Vec<Reason> = observation.attempts.iter().map(|attempt| attempt.reason).collect();
+        assert_eq!((got.as_slice(), observation.source_has_network), (reasons, source_has_network), "{observation:#?}");
+    }
+
+    #[test]
+    fn every_pod_counts_and_what_is_old_or_missing_is_unknown() {
+        use Reason::{ConnectTimeout, Ok, ProberError};
+        let fine = || witness("matrix/mas-0", vec![seen(1, 3.0, "10.0.0.1:5432", Ok)]);
+        check(&[], &[], true);
+        check(&[fine()], &[Ok], true);
+        // The newest of each address.
+        let twice = vec![seen(1, 18.0, "10.0.0.1:5432", ConnectTimeout), seen(2, 3.0, "10.0.0.1:5432", Ok)];
+        check(&[witness("a", twice)], &[Ok], true);
+        let two = vec![seen(1, 3.0, "10.0.0.1:5432", ConnectTimeout), seen(2, 3.0, "10.0.0.2:5432", Ok)];
+        check(&[witness("a", two)], &[ConnectTimeout, Ok], true);
+        // Silence alone does not show that this pod has a network.
+        check(
+            &[fine(), witness("b", vec![seen(1, 3.0, "10.0.0.1:5432", ConnectTimeout)])],
+            &[Ok, ConnectTimeout],
+            false,
+        );
+        check(&[witness("a", vec![seen(1, 46.0, "10.0.0.1:5432", Ok)])], &[ProberError], false);
+        check(&[witness("a", vec![seen(1, f64::NAN, "10.0.0.1:5432", Ok)])], &[ProberError], false);
+        check(&[witness("a", Vec::new())], &[ProberError], false);
+        let silent = Witness { report: Err("connection refused".to_owned()), ..fine() };
+        check(&[fine(), silent], &[Ok, ProberError], true);
+        let other = Witness { vantage: Vantage::Stranger, ..fine() };
+        check(&[other], &[], true);
+    }
+}
