@@ -12,32 +12,14 @@
     reason = "a benchmark prints, and says what is wrong by panicking"
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod tasks;
 mod worlds;
 
-use std::collections::BTreeMap;
 use std::process::Command;
 
-/// One row of the table: which value of which task, what it stands against, and the target.
-struct Row {
-    task: &'static str,
-    key: &'static str,
-    what: &'static str,
-    anchor: &'static str,
-    target: &'static str,
-    unit: &'static str,
-}
-
-const fn row(
-    task: &'static str,
-    key: &'static str,
-    what: &'static str,
-    anchor: &'static str,
-    target: &'static str,
-    unit: &'static str,
-) -> Row {
-    Row { task, key, what, anchor, target, unit }
-}
+use common::{Found, Row, figure, row};
 
 const ROWS: &[Row] = &[
     row(
@@ -82,33 +64,14 @@ fn main() {
     if let Some(at) = args.iter().position(|arg| arg == "--child") {
         return tasks::run(&args[at + 1], quick);
     }
-    let rounds = if quick { 1 } else { 3 };
-    let mut found: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
-    for _ in 0..rounds {
-        for task in tasks::NAMES {
-            for (key, value) in child(task, quick) {
-                found.entry((task.to_owned(), key)).or_default().push(value);
-            }
-        }
-    }
-    let median = |task: &str, key: &str| {
-        let mut values = found.get(&(task.to_owned(), key.to_owned())).cloned().unwrap_or_default();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied()
-    };
-    println!("medians of {rounds} interleaved round(s){}", if quick { ", smaller worlds: no targets" } else { "" });
-    println!("| what | anchor | target | measured |\n|---|---|---|---|");
-    for Row { task, key, what, anchor, target, unit } in ROWS {
-        let measured =
-            median(task, key).map_or_else(|| "not run".to_owned(), |value| format!("{} {unit}", figure(value)));
-        println!("| {what} | {anchor} | {target} | {measured} |");
-    }
+    let found = Found::measure(&tasks::NAMES, if quick { 1 } else { 3 }, quick);
+    found.print(ROWS);
     let (matcher, source) = match std::env::var("PORTREEVE_CYCLONUS") {
         Ok(program) => (cyclonus(&program, quick), "run here"),
         Err(_) => (CYCLONUS, "recorded, not run here"),
     };
     for (key, what) in [("whole", "classes"), ("single", "pair by pair"), ("control", "Engine::verdict")] {
-        if let Some(value) = median("pairs", key) {
+        if let Some(value) = found.median("pairs", key) {
             println!(
                 "ratio: {what} / cyclonus' matcher ({} verdicts/s, {source}): {:.1}",
                 figure(matcher),
@@ -116,22 +79,11 @@ fn main() {
             );
         }
     }
-    if let (Some(whole), Some(control)) = (median("pairs", "whole"), median("pairs", "control")) {
+    if let (Some(whole), Some(control)) = (found.median("pairs", "whole"), found.median("pairs", "control")) {
         println!("ratio: classes / Engine::verdict, same run: {:.1}", whole / control);
     }
 }
 
-/// Runs one task in a process of its own; it prints `key value` lines.
-fn child(task: &str, quick: bool) -> Vec<(String, f64)> {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--child", task]).args(quick.then_some("quick"));
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{task}: {}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| line.split_once(' ').unwrap()).map(|(k, v)| (k.to_owned(), v.parse().unwrap())).collect()
-}
-
-/// The program evaluates 100 namespaces of 20 pods and prints verdicts per second as its last line.
 /// Asks the matcher of cyclonus about the pairs of the first pods of the same world. Its answers must be ours.
 fn cyclonus(program: &str, quick: bool) -> f64 {
     let (shape, ports) = tasks::pairs_world(quick);
@@ -148,20 +100,4 @@ fn cyclonus(program: &str, quick: bool) -> f64 {
         "cyclonus and we disagree"
     );
     answer["verdicts"].as_f64().unwrap() / answer["seconds"].as_f64().unwrap()
-}
-
-fn figure(value: f64) -> String {
-    if value < 10.0 {
-        return format!("{value:.2}");
-    }
-    if value < 100.0 {
-        return format!("{value:.1}");
-    }
-    let mut digits = format!("{value:.0}");
-    let mut at = digits.len();
-    while at > 3 {
-        at -= 3;
-        digits.insert(at, ',');
-    }
-    digits
 }

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use portreeve::judge::{Attempt, Board, Class, Declared, EdgeReport, Phases, Reason, State};
+use portreeve::judge::{Attempt, Board, Declared, Phases, Reason, State};
 use portreeve::load::inputs;
-use portreeve::matrix::Expect;
 use portreeve::policy::{End, Engine, Peers, PolicySet, Reachability};
 use portreeve::serve::{Metrics, Role};
 use portreeve::world::{ObjectName, PodId, Protocol, World};
 
+use crate::common::{edge, say};
 use crate::worlds::{self, Shape};
 
 pub(crate) const NAMES: [&str; 5] = ["whole", "yaml", "list", "pairs", "small"];
@@ -32,10 +32,6 @@ pub(crate) fn run(task: &str, quick: bool) {
         "small" => small(),
         other => panic!("no task {other}"),
     }
-}
-
-fn say(key: &str, value: f64) {
-    println!("{key} {value}");
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
@@ -223,27 +219,4 @@ fn small() {
         median(21, || assert!(Command::new(&program).arg("--version").output().unwrap().status.success())) * 1e3,
     );
     say("binary", std::fs::metadata(&program).unwrap().len() as f64 / 1e6);
-}
-
-fn edge(name: String, reason: Reason) -> EdgeReport {
-    EdgeReport {
-        name,
-        from: "subject".to_owned(),
-        to: "postgres/matrix-db-0".to_owned(),
-        protocol: "TCP",
-        pod_ports: vec![5432],
-        service_port: Some(5432),
-        needs: String::new(),
-        expect: Expect::Allow,
-        tier: 1,
-        breaks: "nobody can log in".to_owned(),
-        exchange: portreeve::matrix::Exchange::Tcp,
-        provenance: vec![],
-        declared: Some(Declared::Allowed),
-        because: String::new(),
-        observed: Some(if reason == Reason::Ok { Class::Reachable } else { Class::Blocked }),
-        reason: Some(reason),
-        state: Some(if reason == Reason::Ok { State::Ok } else { State::Violated }),
-        finding: None,
-    }
 }

@@ -178,7 +178,7 @@ impl Patrol {
 }
 
 /// Sleeps until then; for ever without a time.
-async fn until(wake: Option<Instant>) {
+pub async fn until(wake: Option<Instant>) {
     match wake {
         Some(wake) => sleep_until(wake).await,
         None => std::future::pending().await,

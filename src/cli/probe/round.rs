@@ -1,6 +1,6 @@
 //! One round of probes: tasks, conversations, and what they mean together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::finding::Finding;
 use crate::judge::{Attempt, Board, EdgeReport, Mode, Observation, Reason, audit::audit, join};
@@ -47,9 +47,10 @@ impl Round {
         self.inputs.name.to_string()
     }
 
-    /// What a chosen edge must be.
-    pub(super) fn expect(&self, edge: &str) -> Option<Expect> {
-        self.inputs.resolution.edges.iter().find(|resolved| resolved.edge.name == edge).map(|r| r.edge.expect)
+    /// What each edge must be.
+    pub(super) fn expected(&self) -> BTreeMap<&str, Expect> {
+        let edges = self.inputs.resolution.edges.iter().map(|resolved| &resolved.edge);
+        edges.map(|edge| (edge.name.as_str(), edge.expect)).collect()
     }
 
     /// Rows, with their declared fact where manifests were given.
@@ -98,8 +99,9 @@ impl Round {
 
     pub(super) async fn attempts(&self) -> Vec<Attempt> {
         let mut attempts = converse_all(&self.means, self.tasks()).await;
+        let made: BTreeSet<String> = attempts.iter().map(|attempt| attempt.edge.clone()).collect();
         for resolved in self.inputs.resolution.edges.iter().filter(|resolved| self.is_chosen(resolved)) {
-            if !attempts.iter().any(|attempt| attempt.edge == resolved.edge.name) {
+            if !made.contains(&resolved.edge.name) {
                 attempts.push(Attempt::not_made(
                     &resolved.edge.name,
                     Reason::ProberError,

@@ -2,7 +2,7 @@
 //!
 //! The scheduler says what to probe when; every attempt is counted, and what is shown changes only when two of the last three say so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::round::{Round, Rows};
 use super::{Done, Exit};
@@ -22,6 +23,9 @@ use crate::serve::{self, Role, Shared, Surface};
 
 /// A state changes when so many of the last so many judgements say so: one confirmation, and one lost packet in between.
 const VOTES: (usize, usize) = (2, 3);
+
+/// What was found is shown so much later at the latest: judging looks at every edge, and of thousands it cannot do so after each probe.
+const DELAY: Duration = Duration::from_secs(1);
 
 pub(super) async fn watch(round: &Round, interval: Duration, listen: SocketAddr) -> anyhow::Result<Done> {
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
@@ -51,22 +55,35 @@ async fn probe_on(round: &Round, interval: Duration, shared: &Shared) -> std::co
     // All at once at first, so that there is something to show; from then on each edge at its own time.
     let attempts = round.attempts().await;
     shown.take(attempts, shared);
+    shown.publish(shared);
     shared.set_ready(true);
     let mut patrol = Patrol::new(round.means.clone(), Limits::default());
     let rounds = patrol::Round::by_edge(round.tasks()).into_iter();
-    let deep_interval = interval * schedule::DEEP;
+    let (expected, deep_interval) = (round.expected(), interval * schedule::DEEP);
     patrol.set(
         rounds
             .filter_map(|(edge, tasks)| {
-                let expect = round.expect(&edge)?;
+                let expect = *expected.get(edge.as_str())?;
                 Some((edge, patrol::Round { tasks, expect, interval, deep_interval }))
             })
             .collect(),
     );
+    // Sooner than an edge's next probe, for each probe has a vote.
+    let delay = DELAY.min(interval / 2);
+    let mut publish_at = None;
     loop {
-        let (_, attempts) = patrol.next().await;
-        shared.metrics.schedule_lag(patrol.lag());
-        shown.take(attempts, shared);
+        tokio::select! {
+            biased;
+            () = patrol::until(publish_at) => {
+                publish_at = None;
+                shown.publish(shared);
+            }
+            (_, attempts) = patrol.next() => {
+                shared.metrics.schedule_lag(patrol.lag());
+                shown.take(attempts, shared);
+                publish_at.get_or_insert_with(|| Instant::now() + delay);
+            }
+        }
     }
 }
 
@@ -75,6 +92,8 @@ struct Shown<'a> {
     round: &'a Round,
     declared: Rows,
     observed: BTreeMap<String, Observation>,
+    /// Edges that were probed since the last judgement.
+    fresh: BTreeSet<String>,
     edges: BTreeMap<String, Held>,
 }
 
@@ -86,38 +105,45 @@ struct Held {
 
 impl<'a> Shown<'a> {
     fn new(round: &'a Round) -> Self {
-        Self { round, declared: round.declared(), observed: BTreeMap::new(), edges: BTreeMap::new() }
+        let (observed, fresh, edges) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { round, declared: round.declared(), observed, fresh, edges }
     }
 
-    /// Takes new attempts in, each edge's all at once, and publishes what follows.
+    /// Takes new attempts in, each edge's all at once.
     fn take(&mut self, attempts: Vec<Attempt>, shared: &Shared) {
         let matrix = self.round.matrix();
-        let mut fresh: BTreeMap<String, Vec<Attempt>> = BTreeMap::new();
+        let mut found: BTreeMap<String, Vec<Attempt>> = BTreeMap::new();
         for attempt in attempts {
             shared.metrics.record(&matrix, &attempt);
-            fresh.entry(attempt.edge.clone()).or_default().push(attempt);
+            found.entry(attempt.edge.clone()).or_default().push(attempt);
         }
-        let names: Vec<String> = fresh.keys().cloned().collect();
-        for (edge, attempts) in fresh {
+        for (edge, attempts) in found {
+            self.fresh.insert(edge.clone());
             self.observed.entry(edge).or_default().attempts = attempts;
         }
+    }
+
+    /// Judges what was taken in, and publishes what follows.
+    fn publish(&mut self, shared: &Shared) {
+        let matrix = self.round.matrix();
         let mut board = self.round.judge(&self.declared, &mut self.observed);
-        for row in board.edges.iter().filter(|row| names.contains(&row.name)) {
+        let fresh = std::mem::take(&mut self.fresh);
+        for row in board.edges.iter().filter(|row| fresh.contains(&row.name)) {
             if let Some(state) = row.state {
                 shared.metrics.verdict(&matrix, &row.name, state);
             }
         }
-        self.damp(&mut board, &names);
+        self.damp(&mut board, &fresh);
         shared.publish(board);
     }
 
     /// Puts the damped states in the place of the newest. Only edges that were probed now have a new vote.
-    fn damp(&mut self, board: &mut Board, names: &[String]) {
+    fn damp(&mut self, board: &mut Board, fresh: &BTreeSet<String>) {
         for row in &mut board.edges {
             let Some(newest) = row.state else { continue };
             let new = || Held { damper: Damper::new(VOTES.0, VOTES.1), finding: None };
             let held = self.edges.entry(row.name.clone()).or_insert_with(new);
-            let probed = names.contains(&row.name);
+            let probed = fresh.contains(&row.name);
             let state = if probed { held.damper.push(newest) } else { held.damper.shown().unwrap_or(newest) };
             if state == newest {
                 held.finding.clone_from(&row.finding);
