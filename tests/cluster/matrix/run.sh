@@ -20,6 +20,7 @@ machine >"$scratch/before"
 ../cluster up
 ./deploy
 ./check
+../faults_check.sh "$PORTREEVE"
 ../cluster down
 machine >"$scratch/after"
 diff "$scratch/before" "$scratch/after" || { echo "guide: this is left of the cluster"; exit 1; }
