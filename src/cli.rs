@@ -98,17 +98,17 @@ enum Command {
     Demo(demo::Args),
 }
 
-/// Logs to standard error, as text for people or as JSON lines; `RUST_LOG` says what.
+/// Logs to standard error, as text for people or as JSON lines. `RUST_LOG` says what, as `level` or `target=level,…`.
 #[cfg(target_os = "linux")]
 fn log(json: bool) {
     use std::io::IsTerminal;
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "portreeve=info".into());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    if json { builder.json().init() } else { builder.init() }
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    use tracing_subscriber::{Layer, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+    let wanted = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let wanted = wanted.unwrap_or_else(|| Targets::new().with_target("portreeve", LevelFilter::INFO));
+    let lines = fmt::layer().with_target(false).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+    let lines = if json { lines.json().boxed() } else { lines.boxed() };
+    tracing_subscriber::registry().with(lines.with_filter(wanted)).init();
 }
 
 /// Parses the arguments, runs the command, prints, and gives the process's exit code.
