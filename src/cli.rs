@@ -60,9 +60,10 @@ struct Done {
     after_help = "Exit codes: 0 nothing wrong; 1 findings, differences, failed assertions or violated edges; 2 wrong usage or input.\n\n\
         Start here:\n  portreeve demo                                          see it work, no cluster needed\n  \
         portreeve matrix --guide values.yaml                    which connections does MAS need?\n  \
-        portreeve audit --guide values.yaml --manifests dump/   do my policies allow exactly these?\n  \
-        portreeve explain a/deploy/x b/svc/y 443 --manifests dump/   why does this not connect?\n  \
-        portreeve diff before/ after/ --world dump/             what does my change open or close?"
+        portreeve audit --guide values.yaml --cluster           do my policies allow exactly these?\n  \
+        portreeve explain a/deploy/x b/svc/y 443 --cluster      why does this not connect?\n  \
+        portreeve diff cluster change.yaml --cluster            what does my change open or close?\n\n\
+        --cluster reads the live cluster of the kubeconfig; --manifests DIR reads files in its place, and then nothing uses the network."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -75,13 +76,13 @@ enum Command {
     Matrix(matrix::Args),
     /// Print the one NetworkPolicy that allows exactly these connections
     Render(render::Args),
-    /// Compare the policies of a folder with the connections that MAS needs
+    /// Compare the policies of a cluster or folder with the connections that MAS needs
     Audit(audit::Args),
     /// Say why a connection is allowed or not: every rule that was looked at, the nearest miss, the smallest fix
     Explain(explain::Args),
     /// Say which new connections open and close between two sets of policies, and which policy does it
     Diff(diff::Args),
-    /// Check assertions ("nothing outside matrix reaches postgres") against the policies of a folder
+    /// Check assertions ("nothing outside matrix reaches postgres") against the policies of a cluster or folder
     Verify(verify::Args),
     /// Go through the guide phase by phase: what is done, what is wrong, what is unknown, what only a person can try
     Doctor(doctor::Args),

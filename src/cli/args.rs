@@ -58,13 +58,13 @@ pub(super) struct WorldArgs {
 /// Which cluster is read, and how much of it.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct AccessArgs {
-    /// With --cluster: the kubeconfig's context, not its current one
+    /// This context of the kubeconfig, not its current one
     #[arg(long, value_name = "NAME", help_heading = THERE)]
     context: Option<String>,
-    /// With --cluster: this kubeconfig, not $KUBECONFIG or ~/.kube/config
+    /// This kubeconfig, not $KUBECONFIG or ~/.kube/config
     #[arg(long, value_name = "FILE", help_heading = THERE)]
     kubeconfig: Option<PathBuf>,
-    /// With --cluster: only this namespace, for who may not read more; may be given several times. What is elsewhere is unknown then
+    /// Only this namespace of the cluster, for who may not read more; may be given several times. What is elsewhere is unknown then
     #[arg(short, long, value_name = "NAME", help_heading = THERE, value_parser = parse_namespace)]
     namespace: Vec<String>,
 }

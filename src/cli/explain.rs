@@ -18,8 +18,8 @@ use crate::world::parse_port;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "portreeve explain [OPTIONS] --manifests <PATH> <FROM> <TO> [PORT]\n       \
-        portreeve explain [OPTIONS] --manifests <PATH> --guide <FILE> <EDGE>",
+    override_usage = "portreeve explain [OPTIONS] <--cluster|--manifests <PATH>> <FROM> <TO> [PORT]\n       \
+        portreeve explain [OPTIONS] <--cluster|--manifests <PATH>> --guide <FILE> <EDGE>",
     after_help = "FROM and TO: ns/pod, ns/deploy/name (sts, ds, job, cronjob, rs), ns/svc/name, an address, a CIDR, node/name, subject, any-pod, world\n\
         PORT: 5432, 53/udp, or a port's name; with a Service it is the Service port. Without PORT: all admitted ports\n\
         EDGE: a name that `portreeve matrix` prints\n\n\

@@ -82,7 +82,9 @@ fn names_proxy(context: Option<&str>, kubeconfig: &Kubeconfig) -> bool {
 
 /// In a pod there is no kubeconfig, and its service account is meant.
 fn without_kubeconfig(access: &Access, error: &KubeconfigError) -> Result<Config, ClusterError> {
-    let named = access.kubeconfig.is_some() || access.context.is_some();
+    let named = access.kubeconfig.is_some()
+        || access.context.is_some()
+        || std::env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty());
     let absent = match error {
         KubeconfigError::FindPath => true,
         KubeconfigError::ReadConfig(error, _) => error.kind() == std::io::ErrorKind::NotFound,
