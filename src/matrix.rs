@@ -6,6 +6,7 @@
 pub mod derive;
 mod edge;
 mod endpoint;
+mod lookups;
 pub mod resolve;
 mod resolved;
 pub mod traffic_matrix;
@@ -14,5 +15,6 @@ pub use crate::guide::{Login, SmtpMode, SslMode, SslNegotiation};
 pub use derive::{Sources, derive};
 pub use edge::{Edge, Exchange, Expect, Intent, Party, Port, Provenance, SubjectRule, Target};
 pub use endpoint::{parse_block, parse_endpoint};
+pub use lookups::{Lookup, SearchList, lookups};
 pub use resolved::{Peer, PeerKind, Resolution, ResolvedEdge, Subject};
 pub use traffic_matrix::TrafficMatrix;

@@ -20,7 +20,7 @@ pub use entrance::{Backend, Entrance, EntranceKind};
 pub use labels::Labels;
 pub use names::{ObjectName, PortRef, Protocol, WorkloadKind};
 pub use object::{Object, objects};
-pub use pod::{ContainerPort, Phase, Pod, PodId, Proxies, Workload};
+pub use pod::{ContainerPort, DnsPolicy, Phase, Pod, PodDns, PodId, Proxies, Workload};
 pub(crate) use ports::is_label;
 pub use ports::{PortText, parse_port, parse_protocol};
 pub use service::{Endpoint, EndpointSlice, LoadBalancerAddress, Service, ServiceKind, ServicePort};

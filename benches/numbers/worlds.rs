@@ -88,10 +88,13 @@ impl Shape {
             ports: vec![ContainerPort { name: Some("http".to_owned()), number: 80, protocol: Protocol::Tcp }],
             addresses: vec![Ipv4Addr::from(0x0a00_0001 + index).into()],
             proxies: portreeve::world::Proxies::default(),
+            dns: portreeve::world::PodDns::default(),
             host_network: false,
             node: Some(format!("node-{}", n % 500)),
             phase: Phase::Live,
             ready: Some(true),
+            ready_since: None,
+            leaving: false,
             place: Place { file: Arc::clone(file), position: Position::default() },
         }
     }

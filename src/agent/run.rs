@@ -264,7 +264,9 @@ impl Agent {
         let alive = newest.values().flatten().any(|attempt| attempt.reason.is_from_outside());
         let observed: BTreeMap<String, Observation> = newest
             .into_iter()
-            .map(|(edge, attempts)| (edge, Observation { attempts, target_up: None, source_has_network: alive }))
+            .map(|(edge, attempts)| {
+                (edge, Observation { attempts, source_has_network: alive, ..Observation::default() })
+            })
             .collect();
         let mut edges = self.rows.clone();
         join(&mut edges, &observed, &[], Mode::Enforce);

@@ -18,7 +18,7 @@ use super::formats::{self, Case};
 use super::output::{self, Style, Table};
 use super::{Done, Exit};
 use crate::judge::{Attempt, Board, EdgeReport, Reason, State};
-use crate::matrix::Expect;
+use crate::matrix::{self, Expect, Lookup};
 use crate::observe::{Means, Prober, ResolvConf, converse_all, roots_from_pem};
 use crate::source::files::{self, MAX_CONFIG_BYTES};
 use adhoc::{AdHoc, VANTAGE};
@@ -104,12 +104,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
             edges: &board.edges,
             probes: &board.probes,
             findings: &board.findings,
+            lookups: round.as_ref().map(|round| lookups(round, &means)),
             addresses: (!addresses.is_empty()).then_some(Addresses { vantage: VANTAGE, probes: &strangers }),
         })?,
         ProbeFormat::Junit => formats::junit("portreeve probe", &cases(&board, &strangers, args.allow_unknown)),
         ProbeFormat::Text => {
             let style = Style::detect();
-            let edges = if round.is_some() { text(&board, style) } else { String::new() };
+            let edges = round.as_ref().map_or_else(String::new, |round| {
+                text(&board, style) + &lookups_text(&lookups(round, &means), &means.resolv, style)
+            });
             edges + &strangers_text(&strangers, style)
         }
     };
@@ -188,6 +191,9 @@ struct ProbeJson<'a> {
     edges: &'a [EdgeReport],
     probes: &'a [Attempt],
     findings: &'a [crate::finding::Finding],
+    /// What the names that MAS uses cost with this place's search list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lookups: Option<Vec<Lookup>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     addresses: Option<Addresses<'a>>,
 }
@@ -219,7 +225,9 @@ fn text(board: &Board, style: Style) -> String {
         for (index, attempt) in board.probes.iter().filter(|attempt| attempt.edge == row.name).enumerate() {
             let address = attempt.address.map_or(String::new(), |address| format!("{address} "));
             let (name, word) = if index == 0 { (row.name.as_str(), state.as_str()) } else { ("", "") };
-            let cells = [name, word, attempt.reason.as_str(), &time(attempt), &format!("{address}{}", attempt.detail)];
+            let more = if row.needs.is_empty() || index > 0 { String::new() } else { format!("; {}", row.needs) };
+            let what = format!("{address}{}{more}", attempt.detail);
+            let cells = [name, word, attempt.reason.as_str(), &time(attempt), &what];
             table.row(cells.map(str::to_owned).to_vec());
             states.push(state);
         }
@@ -233,6 +241,26 @@ fn text(board: &Board, style: Style) -> String {
         let _ = write!(out, "\n{}", output::findings(&board.findings, style));
     }
     out
+}
+
+fn lookups(round: &Round, means: &Means) -> Vec<Lookup> {
+    matrix::lookups(&round.inputs.resolution.edges, &means.resolv.search_list())
+}
+
+/// Names that the search list makes dearer than they need be; nothing when there is none.
+fn lookups_text(lookups: &[Lookup], resolv: &ResolvConf, style: Style) -> String {
+    let dear: Vec<&Lookup> = lookups.iter().filter(|lookup| lookup.needless > 0).collect();
+    if dear.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&["NAME", "DNS QUESTIONS", "FOR NOTHING"]);
+    for Lookup { host, questions, needless } in dear {
+        table.row(vec![host.clone(), questions.to_string(), needless.to_string()]);
+    }
+    let body = table.render(style, |_, _, cell| cell.to_owned());
+    let (domains, ndots) = (resolv.search.len(), resolv.ndots);
+    let why = format!("by the search list of this place: {domains} domains, ndots:{ndots}; A and AAAA for each try");
+    format!("\n{body}{}\n", style.dim(&why))
 }
 
 /// Attempts at addresses of the user's own, which have no state.

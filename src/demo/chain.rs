@@ -460,7 +460,8 @@ fn observations(brought: BTreeMap<String, Brought>) -> BTreeMap<String, Observat
         .into_iter()
         .map(|(edge, entry)| {
             let source_has_network = networks.get(&edge).copied().unwrap_or_default();
-            let observation = Observation { attempts: entry.attempts, target_up: entry.control, source_has_network };
+            let Brought { attempts, control: target_up, .. } = entry;
+            let observation = Observation { attempts, target_up, source_has_network, ..Observation::default() };
             (edge, observation)
         })
         .collect()

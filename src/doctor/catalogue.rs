@@ -111,6 +111,7 @@ pub const CATALOGUE: &[Check] = &[
     check(Phase::Testing, TESTING, "test-account", "Account management UI accessible", testing::account),
     check(Phase::Dns, DNS, "ingress-address", "the ingress controller has an address", dns::address),
     check(Phase::Dns, DNS, "dns-record", "the auth host's record leads to it", dns::record),
+    check(Phase::Dns, DNS, "dns-search", "the search list of MAS's pod is no longer than usual", dns::search),
     check(Phase::Policies, POLICIES, "policy-from-traefik", "the ingress controller reaches MAS", policies::from_ingress),
     check(Phase::Policies, POLICIES, "policy-from-synapse", "Synapse reaches MAS", policies::from_synapse),
     check(Phase::Policies, POLICIES, "policy-to-postgres", "MAS reaches PostgreSQL", policies::to_postgres),

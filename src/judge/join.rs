@@ -1,6 +1,7 @@
 //! The join over a whole matrix: rows with declared facts + what probes found → states, findings, root causes first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::{Attempt, Class, Declared, EdgeReport, Evidence, Judgement, Mode, Reason, State, judge};
 use crate::finding::{Code, Finding};
@@ -15,6 +16,10 @@ pub struct Observation {
     pub target_up: Option<bool>,
     /// The source got an answer from something else in the same cycle.
     pub source_has_network: bool,
+    /// Addresses of pods that are not Ready or on their way out. While another address is asked, too, theirs do not decide.
+    pub unready: BTreeSet<IpAddr>,
+    /// No pod of the target is Ready, but not for long: a roll-out is as likely as an outage.
+    pub settling: bool,
 }
 
 /// Judges every row that was observed, and orders the findings: worst first, causes before what follows from them.
@@ -45,7 +50,12 @@ pub fn join(
 
 fn judge_row(row: &mut EdgeReport, observation: &Observation, audited: &[Finding], mode: Mode) {
     let declared = row.declared.unwrap_or(Declared::Unknown);
-    let judged = observation.attempts.iter().map(|attempt| {
+    let comes_or_goes = |attempt: &Attempt| attempt.address.is_some_and(|a| observation.unready.contains(&a.ip()));
+    let served: Vec<&Attempt> = observation.attempts.iter().filter(|attempt| !comes_or_goes(attempt)).collect();
+    // What must not work must not work anywhere.
+    let all_decide = served.is_empty() || row.expect == Expect::Deny;
+    let decisive = observation.attempts.iter().filter(|attempt| all_decide || !comes_or_goes(attempt));
+    let judged = decisive.map(|attempt| {
         let evidence = Evidence {
             is_dns: row.exchange.is_dns(),
             target_up: observation.target_up,
@@ -53,6 +63,7 @@ fn judge_row(row: &mut EdgeReport, observation: &Observation, audited: &[Finding
             offender_is_target: attempt.offender.is_some() && attempt.offender == attempt.address.map(|a| a.ip()),
             declared_denied: declared == Declared::Denied,
             must_not_work: row.expect == Expect::Deny,
+            comes_or_goes: (comes_or_goes(attempt) && !served.is_empty()) || observation.settling,
             relayed: row.exchange.is_relayed(),
         };
         let class = attempt.reason.class(&evidence);
@@ -64,6 +75,9 @@ fn judge_row(row: &mut EdgeReport, observation: &Observation, audited: &[Finding
     row.observed = Some(class);
     row.reason = Some(attempt.reason);
     row.state = Some(state);
+    if state == State::Unknown && (observation.settling || comes_or_goes(attempt)) {
+        "its pods come or go (not Ready): look again when they have settled".clone_into(&mut row.needs);
+    }
     row.finding = finding.map(|code| describe(code, row, attempt, audited));
 }
 
@@ -216,7 +230,10 @@ mod tests {
             tls: None,
         };
         let attempts = reasons.iter().map(attempt).collect();
-        (name.to_owned(), Observation { attempts, target_up: Some(true), source_has_network: true })
+        (
+            name.to_owned(),
+            Observation { attempts, target_up: Some(true), source_has_network: true, ..Observation::default() },
+        )
     }
 
     #[test]
@@ -226,6 +243,41 @@ mod tests {
         let findings = join(&mut rows, &observed, &[], Mode::Enforce);
         assert_eq!((rows[0].state, rows[0].reason), (Some(State::Violated), Some(Reason::ConnectRefusedRst)));
         assert_eq!(findings[0].code, Code::TargetDown);
+    }
+
+    /// One attempt an address, the last byte of each address and whether its pod is Ready.
+    #[track_caller]
+    fn check_roll_out(expect: Expect, attempts: &[(Reason, u8, bool)], settling: bool, state: State) {
+        let mut rows = [row("mas-to-postgres", expect, Declared::Allowed)];
+        let reasons: Vec<Reason> = attempts.iter().map(|(reason, ..)| *reason).collect();
+        let (name, mut observation) = seen("mas-to-postgres", &reasons);
+        for (attempt, (_, last, ready)) in observation.attempts.iter_mut().zip(attempts) {
+            let address = IpAddr::from([10, 0, 0, *last]);
+            attempt.address = Some((address, 5432).into());
+            if !ready {
+                observation.unready.insert(address);
+            }
+        }
+        observation.target_up = Some(attempts.iter().any(|(_, _, ready)| *ready));
+        observation.settling = settling;
+        join(&mut rows, &BTreeMap::from([(name, observation)]), &[], Mode::Enforce);
+        assert_eq!(rows[0].state, Some(state), "{attempts:?}");
+        assert_eq!(rows[0].needs.is_empty(), state != State::Unknown || !settling, "{}", rows[0].needs);
+    }
+
+    #[test]
+    fn pods_that_come_and_go_do_not_decide() {
+        use Expect::{Allow, Deny};
+        use Reason::{ConnectRefusedRst, ConnectTimeout, Ok};
+        check_roll_out(Allow, &[(Ok, 1, true), (ConnectRefusedRst, 2, false)], false, State::Ok);
+        check_roll_out(Allow, &[(Ok, 1, true), (ConnectTimeout, 2, false)], false, State::Ok);
+        check_roll_out(Allow, &[(ConnectRefusedRst, 1, true), (Ok, 2, false)], false, State::Violated);
+        // None is Ready: for a short time nothing is known, then the target is down.
+        check_roll_out(Allow, &[(ConnectRefusedRst, 1, false), (ConnectTimeout, 2, false)], true, State::Unknown);
+        check_roll_out(Allow, &[(ConnectRefusedRst, 1, false)], false, State::Violated);
+        // What works works, Ready or not; and what must not, must not.
+        check_roll_out(Allow, &[(Ok, 1, false)], true, State::Ok);
+        check_roll_out(Deny, &[(ConnectTimeout, 1, true), (Ok, 2, false)], false, State::Violated);
     }
 
     #[test]

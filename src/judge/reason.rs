@@ -179,6 +179,8 @@ pub struct Evidence {
     pub declared_denied: bool,
     /// The edge must not work.
     pub must_not_work: bool,
+    /// The target's pod is known to come or go: not Ready, or on its way out. That it does not serve says nothing of the edge.
+    pub comes_or_goes: bool,
     /// It was proven by asking somebody else to use it.
     pub relayed: bool,
 }
@@ -186,7 +188,13 @@ pub struct Evidence {
 impl Reason {
     /// The class of a reason; the rules are product.md §1, in the order of facts/probing.md §3.2 ("code first, offender second").
     pub fn class(self, evidence: &Evidence) -> Class {
-        let proven_up = evidence.target_up == Some(true);
+        let class = self.settled_class(*evidence);
+        if class == Class::Down && evidence.comes_or_goes { Class::Unknown } else { class }
+    }
+
+    fn settled_class(self, evidence: Evidence) -> Class {
+        // Other pods of the target may be up; this one proves nothing by its silence.
+        let proven_up = evidence.target_up == Some(true) && !evidence.comes_or_goes;
         let known_down = evidence.target_up == Some(false);
         let silence = if proven_up && evidence.source_has_network {
             Class::Blocked
@@ -279,6 +287,14 @@ mod tests {
         check(Reason::FirstByteTimeout, Evidence { declared_denied: true, ..relayed }, Class::Blocked);
         check(Reason::FirstByteTimeout, Evidence { declared_denied: true, ..up }, Class::Down);
         check(Reason::ClosedEarly, up, Class::Down);
+        let rolling = Evidence { comes_or_goes: true, ..up };
+        for reason in [Reason::ConnectTimeout, Reason::ConnectRefusedRst, Reason::FirstByteTimeout, Reason::HttpStatus]
+        {
+            check(reason, rolling, Class::Unknown);
+            check(reason, Evidence { target_up: Some(false), ..rolling }, Class::Unknown);
+        }
+        check(Reason::Ok, rolling, Class::Reachable);
+        check(Reason::IcmpAdminProhibited, rolling, Class::Blocked);
         check(Reason::ClosedEarly, Evidence { must_not_work: true, ..up }, Class::Unknown);
     }
 

@@ -1,6 +1,8 @@
 //! Edges after they met a world: pods, pod ports, addresses.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -109,16 +111,47 @@ impl fmt::Display for Peer {
     }
 }
 
+/// How long a target without a Ready pod may be one that is being replaced (product.md §1): seconds, without and with a pod that is seen to leave.
+const GRACE: (i64, i64) = (120, 300);
+
 impl ResolvedEdge {
+    /// Addresses behind which nobody serves now: pods that are not Ready or on their way out, by their own status or by a Service's endpoints.
+    pub fn unready(&self, world: &World) -> BTreeSet<IpAddr> {
+        let pods = self.pods().map(|pod| world.pod(pod)).filter(|pod| pod.ready == Some(false) || pod.leaving);
+        let mut addresses: BTreeSet<IpAddr> = pods.flat_map(|pod| pod.addresses.iter().copied()).collect();
+        let services = self.to.iter().filter_map(|peer| peer.service.as_ref());
+        for (service, _) in services {
+            let slices = world.endpoint_slices.iter().filter(|slice| slice.service == *service);
+            let endpoints = slices.flat_map(|slice| &slice.endpoints).filter(|endpoint| !endpoint.ready);
+            addresses.extend(endpoints.flat_map(|endpoint| endpoint.addresses.iter().copied()));
+        }
+        addresses
+    }
+
+    /// Whether none of its pods is Ready, but not for long: then a roll-out is as likely as an outage. `now` in seconds since 1970.
+    pub fn is_settling(&self, world: &World, now: i64) -> bool {
+        let pods = || self.pods().map(|pod| world.pod(pod)).filter(|pod| pod.ready.is_some());
+        if pods().any(|pod| pod.ready == Some(true) && !pod.leaving) {
+            return false;
+        }
+        let grace = if pods().any(|pod| pod.leaving) { GRACE.1 } else { GRACE.0 };
+        pods().filter_map(|pod| pod.ready_since).max().is_some_and(|since| (0..=grace).contains(&(now - since)))
+    }
+
+    fn pods(&self) -> impl Iterator<Item = PodId> {
+        self.to
+            .iter()
+            .flat_map(|peer| match &peer.kind {
+                PeerKind::Pods { pods, .. } => pods.as_slice(),
+                _ => &[],
+            })
+            .copied()
+    }
+
     /// Whether a world shows a Ready pod among the targets: `Some(false)` when all that it shows are not Ready, `None` when it does not say.
     pub fn readiness(&self, world: &World) -> Option<bool> {
-        let mut known = None;
-        for peer in &self.to {
-            let PeerKind::Pods { pods, .. } = &peer.kind else { continue };
-            for ready in pods.iter().filter_map(|pod| world.pod(*pod).ready) {
-                known = Some(known.unwrap_or(false) || ready);
-            }
-        }
-        known
+        let pods = self.pods().map(|pod| world.pod(pod));
+        let ready = pods.filter_map(|pod| pod.ready.map(|ready| ready && !pod.leaving));
+        ready.reduce(|any, ready| any || ready)
     }
 }

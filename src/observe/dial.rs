@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use crate::matrix::{self, Exchange, PeerKind, ResolvedEdge};
+use crate::matrix::{self, PeerKind, ResolvedEdge};
 use crate::world::{ObjectName, World};
 
 /// One thing to dial for an edge.
@@ -65,7 +65,15 @@ pub fn dials(resolved: &ResolvedEdge, world: Option<&World>, nameservers: &[Sock
             _ => {}
         }
     }
-    if found.is_empty() && matches!(resolved.edge.exchange, Exchange::DnsUdp | Exchange::DnsTcp) {
+    if resolved.edge.exchange.is_dns()
+        && let Some(world) = world
+    {
+        // MAS asks the Service, whichever pod answers: the way there is one of its own.
+        found.extend(
+            nameservers.iter().filter(|server| leads_there(resolved, world, server.ip())).copied().map(address),
+        );
+    }
+    if found.is_empty() && resolved.edge.exchange.is_dns() {
         found = nameservers.iter().copied().map(address).collect();
     }
     if found.is_empty() {
@@ -75,6 +83,12 @@ pub fn dials(resolved: &ResolvedEdge, world: Option<&World>, nameservers: &[Sock
     found.sort_by_key(|dial| format!("{dial:?}"));
     found.dedup();
     found
+}
+
+/// Whether an address is one of the Services that lead to the edge's targets.
+fn leads_there(resolved: &ResolvedEdge, world: &World, address: IpAddr) -> bool {
+    let services = resolved.to.iter().filter_map(|peer| world.services.get(&peer.service.as_ref()?.0));
+    services.into_iter().any(|service| service.virtual_addresses().any(|own| own == address))
 }
 
 /// The address families in which a Service can be reached.
@@ -108,7 +122,7 @@ impl Families {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matrix::{Edge, Expect, Party, Peer, Port, Target};
+    use crate::matrix::{Edge, Exchange, Expect, Party, Peer, Port, Target};
     use crate::source::{Place, Position};
     use crate::world::{Endpoint, EndpointSlice, PortRef, Protocol, Service, ServiceKind};
 

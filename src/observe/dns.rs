@@ -76,7 +76,9 @@ pub(super) async fn udp(run: &mut Run<'_>) -> Result<String, Failure> {
     let question = Question::new(&run.prober.question, RecordType::A)?;
     let socket = connect::udp(run.target.address, run.target.source)?;
     run.unconnected();
-    verdict(&over_udp(&socket, &question, run.deadline).await?)
+    let answer = over_udp(&socket, &question, run.deadline).await?;
+    let said = verdict(&answer)?;
+    Ok(if answer.metadata.truncation { format!("{said}; the answer does not fit, and needs TCP") } else { said })
 }
 
 /// One exchange over TCP.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::dns::{self, Question};
 use super::failure::{Failure, quoted};
 use crate::judge::Reason;
+use crate::matrix::SearchList;
 
 /// glibc's `MAXNS`; further lines are not used.
 const MOST_NAMESERVERS: usize = 3;
@@ -81,24 +82,9 @@ impl ResolvConf {
         std::fs::read_to_string("/etc/resolv.conf").map(|text| Self::parse(&text))
     }
 
-    /// The names to try for `name`, in order.
-    fn candidates(&self, name: &str) -> Vec<String> {
-        if let Some(whole) = name.strip_suffix('.') {
-            return vec![whole.to_owned()];
-        }
-        let searched = self
-            .search
-            .iter()
-            .map(|domain| domain.trim_matches('.'))
-            .map(|domain| if domain.is_empty() { name.to_owned() } else { format!("{name}.{domain}") });
-        let dots = name.bytes().filter(|byte| *byte == b'.').count();
-        let mut candidates: Vec<String> = searched.collect();
-        if dots >= self.ndots {
-            candidates.insert(0, name.to_owned());
-        } else {
-            candidates.push(name.to_owned());
-        }
-        candidates
+    /// Its search list.
+    pub fn search_list(&self) -> SearchList {
+        SearchList { domains: self.search.clone(), ndots: self.ndots }
     }
 }
 
@@ -112,7 +98,7 @@ pub async fn resolve(name: &str, conf: &ResolvConf, deadline: Duration) -> Resul
     }
     let end = Instant::now() + deadline.min(super::FAR);
     let mut unsure: Option<Failure> = None;
-    for candidate in conf.candidates(name) {
+    for candidate in conf.search_list().candidates(name) {
         let Ok(asked) = Name::from_ascii(&candidate) else {
             return Err((Reason::ProberError, format!("{} is no DNS name", quoted(name))));
         };
@@ -199,32 +185,11 @@ mod tests {
 
     const POD: &str = "nameserver 10.43.0.10\nsearch matrix.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5 timeout:1\n";
 
-    #[track_caller]
-    fn check(text: &str, name: &str, expect: &[&str]) {
-        assert_eq!(ResolvConf::parse(text).candidates(name), expect, "{name}");
-    }
-
-    #[test]
-    fn search_lists() {
-        let short = [
-            "db.postgres.matrix.svc.cluster.local",
-            "db.postgres.svc.cluster.local",
-            "db.postgres.cluster.local",
-            "db.postgres",
-        ];
-        check(POD, "db.postgres", &short);
-        check(POD, "auth.example.org.", &["auth.example.org"]);
-        check("search example.org", "a.b", &["a.b", "a.b.example.org"]);
-        check("search example.org.", "a", &["a.example.org", "a"]);
-        check("search .", "a", &["a", "a"]);
-        check("", "a", &["a"]);
-    }
-
     #[test]
     fn texts() {
         let conf = ResolvConf::parse(POD);
         assert_eq!(conf.nameservers, ["10.43.0.10:53".parse().unwrap()]);
-        assert_eq!(conf.ndots, 5);
+        assert_eq!(conf.search_list(), SearchList::cluster_first("matrix"));
         let conf = ResolvConf::parse(
             "# c\nnameserver 1.1.1.1 ; c\nnameserver x\nnameserver ::1\nnameserver 2.2.2.2\nnameserver 3.3.3.3\ndomain a\nsearch b c\noptions ndots:99\n",
         );

@@ -64,10 +64,13 @@ fn pod(name: &str, labels_text: &str, addresses: &[&str]) -> Pod {
         ports: Vec::new(),
         addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
         proxies: crate::world::Proxies::default(),
+        dns: crate::world::PodDns::default(),
         host_network: false,
         node: Some("n1".to_owned()),
         phase: Phase::Live,
         ready: None,
+        ready_since: None,
+        leaving: false,
         place: place(),
     }
 }

@@ -28,6 +28,8 @@ pub struct Pod {
     pub addresses: Vec<IpAddr>,
     /// The proxies in the environment of its regular containers.
     pub proxies: Proxies,
+    /// How it looks names up.
+    pub dns: PodDns,
     /// It shares its node's network.
     pub host_network: bool,
     /// The node it is bound to.
@@ -36,8 +38,37 @@ pub struct Pod {
     pub phase: Phase,
     /// The Ready condition; `None` when the source has no status.
     pub ready: Option<bool>,
+    /// When that condition last changed, in seconds since 1970.
+    pub ready_since: Option<i64>,
+    /// It was deleted, and is on its way out (`metadata.deletionTimestamp`): no Service leads to it any more.
+    pub leaving: bool,
     /// Where it stands.
     pub place: Place,
+}
+
+/// `dnsPolicy` and `dnsConfig`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PodDns {
+    /// `dnsPolicy`.
+    pub policy: DnsPolicy,
+    /// `dnsConfig.searches`, put behind those of the policy.
+    pub searches: Vec<String>,
+    /// `ndots` of `dnsConfig.options`.
+    pub ndots: Option<usize>,
+}
+
+/// `dnsPolicy` of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DnsPolicy {
+    /// The cluster's DNS; with the node's network the node's.
+    #[default]
+    ClusterFirst,
+    /// The cluster's DNS also with the node's network.
+    ClusterFirstWithHostNet,
+    /// The node's resolv.conf.
+    Default,
+    /// `dnsConfig` alone.
+    None,
 }
 
 /// What `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in either case. A proxy's user and password are dropped while reading.

@@ -68,7 +68,8 @@ pub(super) fn text(items: &[Item], style: Style) -> String {
         for item in mine {
             let word = format!("{} {:7}", mark(item.outcome), item.outcome.as_str());
             let _ = writeln!(out, "  {} {:width$}  {}", paint(style, item.outcome, &word), item.id, item.title);
-            if item.outcome != Outcome::Pass {
+            // What passes is worth its words only where something could still be better.
+            if item.outcome != Outcome::Pass || !item.todo.is_empty() {
                 out.push_str(&output::paragraph(&item.evidence, 6));
                 out.push_str(&output::paragraph(&format!("do: {}", item.todo), 6));
                 out.push_str(&style.dim(&output::paragraph(&format!("guide: {}", item.guide_section), 6)));

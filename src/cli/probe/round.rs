@@ -115,10 +115,14 @@ impl Round {
     /// What one edge's probes cannot know: Ready endpoints from the manifests, and whether anything answered at all.
     fn evidence(&self, observed: &mut BTreeMap<String, Observation>) {
         let alive = observed.values().flat_map(|o| &o.attempts).any(|attempt| attempt.reason.is_from_outside());
+        let now = jiff::Timestamp::now().as_second();
         for resolved in &self.inputs.resolution.edges {
             let Some(observation) = observed.get_mut(&resolved.edge.name) else { continue };
             observation.source_has_network = alive;
-            observation.target_up = self.inputs.world.as_ref().and_then(|world| resolved.readiness(world));
+            let Some(world) = &self.inputs.world else { continue };
+            observation.target_up = resolved.readiness(world);
+            observation.unready = resolved.unready(world);
+            observation.settling = resolved.is_settling(world, now);
         }
     }
 }

@@ -6,7 +6,7 @@ use super::prerequisites::entrances;
 use super::{Answer, GIVE_MANIFESTS, RUN_NETWORK, fail, no_manifests, no_mas_config, pass, unknown};
 use crate::doctor::facts::Facts;
 use crate::judge::Reason;
-use crate::matrix::PeerKind;
+use crate::matrix::{Lookup, PeerKind, SearchList, lookups};
 
 /// Addresses at which the ingress controller can be reached, with or without the name of a balancer.
 fn balancers(facts: &Facts) -> (Vec<IpAddr>, Option<String>) {
@@ -84,5 +84,35 @@ pub(in crate::doctor) fn record(facts: &Facts) -> Answer {
     fail(
         format!("{host} is {}, the ingress controller is at {}", say(found), say(&balancers)),
         "let the record lead to the ingress controller (or see whether a proxy or split horizon is meant to stand between)",
+    )
+}
+
+/// Older C libraries read no more (`MAXDNSRCH` before glibc 2.26), and each domain is a chance more that a question is lost.
+const MOST_DOMAINS: usize = 6;
+
+pub(in crate::doctor) fn search(facts: &Facts) -> Answer {
+    let pods = facts.resolution.subject.iter().flat_map(|subject| &subject.pods);
+    let pod = facts.world.as_ref().and_then(|world| pods.map(|pod| world.pod(*pod)).next());
+    let list = match pod {
+        None => SearchList::cluster_first(&facts.namespace),
+        Some(pod) => match SearchList::of_pod(pod) {
+            Some(list) => list,
+            None => return unknown("MAS's pod has its node's search list (dnsPolicy)", "see /etc/resolv.conf there"),
+        },
+    };
+    let names = lookups(&facts.resolution.edges, &list);
+    let Some(dearest) = names.iter().map(|lookup| lookup.questions).max() else {
+        return unknown("no source names a host that MAS looks up", "see database-named and provider-issuer");
+    };
+    let costs = |lookup: &Lookup| format!("{} {}", lookup.host, lookup.questions);
+    let costs: Vec<String> = names.iter().map(costs).collect();
+    let said = format!("DNS questions for each name, at least: {}", costs.join(", "));
+    if list.domains.len() <= MOST_DOMAINS {
+        let advice = "two for each would do: options ndots:1 in dnsConfig of MAS's pod, where names are written whole";
+        return Answer { todo: if dearest > 2 { advice.to_owned() } else { String::new() }, ..pass(said) };
+    }
+    fail(
+        format!("{} search domains: up to {dearest} questions before a name is found; {said}", list.domains.len()),
+        "shorten dnsConfig.searches of MAS's pod, or set options ndots:1 in its dnsConfig and write names whole",
     )
 }

@@ -1,4 +1,5 @@
 mod beyond;
+mod readiness;
 mod services;
 mod subject;
 

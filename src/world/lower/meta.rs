@@ -15,6 +15,7 @@ use crate::source::{Node, Value};
 pub(super) struct RawMeta {
     pub(super) labels: Labels,
     pub(super) owner_references: Vec<RawOwner>,
+    pub(super) deletion_timestamp: Option<String>,
 }
 
 /// An entry of `metadata.ownerReferences`.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use super::super::{ContainerPort, Labels, Object, ObjectName, Phase, Pod, Proxies};
+use super::super::{ContainerPort, DnsPolicy, Labels, Object, ObjectName, Phase, Pod, PodDns, Proxies};
 use super::meta::{RawMeta, RawOwner, fields, name_of, protocol, refuse};
 use super::{Lowered, WorldBuilder};
 use crate::source::Node;
@@ -32,6 +32,21 @@ pub(super) struct RawPodSpec {
     init_containers: Vec<RawContainer>,
     host_network: bool,
     node_name: Option<String>,
+    dns_policy: Option<String>,
+    dns_config: Option<RawDnsConfig>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawDnsConfig {
+    searches: Option<Vec<String>>,
+    options: Option<Vec<RawDnsOption>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawDnsOption {
+    name: Option<String>,
+    value: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -76,9 +91,12 @@ struct RawIp {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct RawCondition {
     r#type: String,
     status: String,
+    #[serde(default)]
+    last_transition_time: Option<String>,
 }
 
 impl WorldBuilder {
@@ -88,7 +106,10 @@ impl WorldBuilder {
         let owner = raw.metadata.owner();
         let mut pod = raw.spec.lower(object, name.clone(), raw.metadata.labels)?;
         pod.addresses = raw.status.addresses(object)?;
-        pod.ready = raw.status.ready();
+        let ready = raw.status.ready();
+        pod.ready = ready.map(|(ready, _)| ready);
+        pod.ready_since = ready.and_then(|(_, since)| since);
+        pod.leaving = raw.metadata.deletion_timestamp.is_some();
         if matches!(raw.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
             pod.phase = Phase::Finished;
         }
@@ -124,6 +145,7 @@ impl RawPodSpec {
         Ok(Pod {
             name,
             proxies,
+            dns: dns(self.dns_policy.as_deref(), self.dns_config.unwrap_or_default()),
             workload: None,
             template: false,
             labels,
@@ -134,9 +156,24 @@ impl RawPodSpec {
             node: self.node_name.filter(|node| !node.is_empty()),
             phase: Phase::Live,
             ready: None,
+            ready_since: None,
+            leaving: false,
             place: object.place(),
         })
     }
+}
+
+fn dns(policy: Option<&str>, config: RawDnsConfig) -> PodDns {
+    let policy = match policy {
+        Some("Default") => DnsPolicy::Default,
+        Some("None") => DnsPolicy::None,
+        Some("ClusterFirstWithHostNet") => DnsPolicy::ClusterFirstWithHostNet,
+        _ => DnsPolicy::ClusterFirst,
+    };
+    let options = config.options.unwrap_or_default();
+    let ndots = options.iter().filter(|option| option.name.as_deref() == Some("ndots"));
+    let ndots = ndots.filter_map(|option| option.value.as_deref()?.parse().ok()).next_back();
+    PodDns { policy, searches: config.searches.unwrap_or_default(), ndots }
 }
 
 /// As reqwest reads the environment, which is what MAS's HTTP client does.
@@ -185,9 +222,11 @@ impl RawStatus {
         Ok(found)
     }
 
-    fn ready(&self) -> Option<bool> {
-        let conditions = self.conditions.as_ref()?;
-        Some(conditions.iter().any(|condition| condition.r#type == "Ready" && condition.status == "True"))
+    /// Whether it is Ready, and since when that is so.
+    fn ready(&self) -> Option<(bool, Option<i64>)> {
+        let ready = self.conditions.as_ref()?.iter().find(|condition| condition.r#type == "Ready");
+        let since = ready.and_then(|ready| ready.last_transition_time.as_deref()?.parse::<jiff::Timestamp>().ok());
+        Some((ready.is_some_and(|ready| ready.status == "True"), since.map(jiff::Timestamp::as_second)))
     }
 }
 

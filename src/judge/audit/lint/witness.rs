@@ -214,10 +214,13 @@ impl Cast<'_> {
             ports: self.ports.clone(),
             addresses: Vec::new(),
             proxies: crate::world::Proxies::default(),
+            dns: crate::world::PodDns::default(),
             host_network: false,
             node: None,
             phase: Phase::Live,
             ready: None,
+            ready_since: None,
+            leaving: false,
             place: place.clone(),
         }
     }
