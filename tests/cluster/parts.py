@@ -97,6 +97,8 @@ def containerd(node: Node) -> Part:
 version = 3
 root = '{node.folder}/containerd'
 state = '/run/containerd'
+# It would make a folder in the machine's /opt.
+disabled_plugins = ['io.containerd.internal.v1.opt']
 
 [grpc]
   address = '{node.containerd}'
