@@ -121,9 +121,18 @@ fn untrusted(error: &CertificateError, shown: &Shown) -> String {
                 if shown.intermediates == 0 { ", and the server sends no intermediate certificate" } else { "" };
             format!("the certificate's issuer{issuer} is not among the public roots or the extra roots{alone}")
         }
-        CertificateError::BadSignature => "a signature of the certificate or of the handshake is wrong".to_owned(),
+        CertificateError::BadSignature => {
+            let issuer = shown.facts.issuer.as_deref().map_or_else(|| "its issuer".to_owned(), quoted);
+            format!(
+                "the certificate's signature is wrong: {issuer} is known by that name with another key (a CA made anew?)"
+            )
+        }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "the certificate is not for servers (extendedKeyUsage)".to_owned()
+        }
+        // webpki's `CaUsedAsEndEntity`, which rustls has no name for.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "the certificate is an authority's, not a server's (basicConstraints)".to_owned()
         }
         CertificateError::BadEncoding => "the certificate cannot be read".to_owned(),
         error => format!("the certificate cannot be trusted: {error}"),
