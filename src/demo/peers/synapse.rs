@@ -10,12 +10,14 @@ use std::time::Duration;
 use hyper::{Method, StatusCode};
 use serde_json::json;
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
 
 use super::http::{self, Answer, Ask, AskError, Asked};
 use crate::demo::net::Serve;
 
 /// How long it waits for MAS. The real one waits longer; the demo's clients should not have to.
 const MAS_WAIT: Duration = Duration::from_millis(2500);
+const MAS: &str = "mas.matrix.svc.cluster.local:8080";
 /// What Synapse and MAS share in the demo. It opens nothing.
 pub(super) const SHARED: &str = "portreeve-demo";
 
@@ -23,11 +25,13 @@ pub(super) const SHARED: &str = "portreeve-demo";
 pub(super) struct Synapse {
     /// MAS, through Synapse's own gate.
     mas: SocketAddr,
+    /// What MAS said of itself, asked once: Synapse keeps it, too.
+    metadata: OnceCell<serde_json::Value>,
 }
 
 impl Synapse {
     pub(super) fn new(mas: SocketAddr) -> Self {
-        Self { mas }
+        Self { mas, metadata: OnceCell::new() }
     }
 
     async fn answer(&self, asked: &Asked) -> Answer {
@@ -35,6 +39,7 @@ impl Synapse {
             (&Method::GET, "/_matrix/client/versions") => http::json(StatusCode::OK, &versions()),
             (&Method::GET, "/health") => http::plain(StatusCode::OK, "OK"),
             (&Method::GET, "/_matrix/client/v3/account/whoami") => self.whoami(asked).await,
+            (&Method::GET, "/_matrix/client/v1/auth_metadata") => self.auth_metadata().await,
             (&Method::GET, "/_synapse/mas/is_localpart_available") => localpart(asked),
             _ => matrix_error(StatusCode::NOT_FOUND, "M_UNRECOGNIZED", "Unrecognized request"),
         }
@@ -53,6 +58,21 @@ impl Synapse {
         }
     }
 
+    /// MAS's discovery document, which only a Synapse with delegated authentication has (MSC2965); 500 where MAS never gave one.
+    async fn auth_metadata(&self) -> Answer {
+        match self.metadata.get_or_try_init(|| self.discover()).await {
+            Ok(metadata) => http::json(StatusCode::OK, metadata),
+            Err(_) => matrix_error(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", "Internal server error"),
+        }
+    }
+
+    async fn discover(&self) -> Result<serde_json::Value, AskError> {
+        let path = "/.well-known/openid-configuration";
+        let ask = Ask { method: "GET", host: MAS, path, headers: &[("Accept", "application/json")], body: b"" };
+        let told = http::ask(self.mas, &ask, MAS_WAIT).await?;
+        serde_json::from_slice(&told.body).map_err(|_| AskError::Failed)
+    }
+
     /// Whether MAS said "not active"; it never says anything else about a token of the demo.
     async fn introspect(&self, token: &str) -> Result<bool, AskError> {
         let body = format!("token={}&token_type_hint=access_token", escape(token));
@@ -65,7 +85,7 @@ impl Synapse {
         ];
         let ask = Ask {
             method: "POST",
-            host: "mas.matrix.svc.cluster.local:8080",
+            host: MAS,
             path: "/oauth2/introspect",
             headers: &headers,
             body: body.as_bytes(),

@@ -120,11 +120,16 @@ async fn synapse_tells_whether_it_reaches_mas() {
     check_http(&ask(whoami, bogus).await, 401, "M_UNKNOWN_TOKEN");
     let to_mas = peers.net().gate(Source::Synapse, LabPod::Mas, 8080, Protocol::Tcp).unwrap();
     to_mas.set_policy(Policy::Drops).await.unwrap();
+    let metadata = "GET /_matrix/client/v1/auth_metadata";
+    check_http(&ask(metadata, "").await, 500, "M_UNKNOWN");
     check_http(&ask(whoami, bogus).await, 503, "Unable to introspect");
     to_mas.set_policy(Policy::Allows).await.unwrap();
     check_http(&ask(whoami, bogus).await, 401, "M_UNKNOWN_TOKEN");
+    let issuer = r#""issuer":"https://auth.waadoo.ovh/""#;
+    check_http(&ask(metadata, "").await, 200, issuer);
     peers.stop(LabPod::Mas).await.unwrap();
     check_http(&ask(whoami, bogus).await, 503, "Unable to introspect");
+    check_http(&ask(metadata, "").await, 200, issuer);
     peers.resume(LabPod::Mas).await.unwrap();
     check_http(&ask(whoami, bogus).await, 401, "M_UNKNOWN_TOKEN");
     peers.close().await;
