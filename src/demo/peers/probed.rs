@@ -30,7 +30,8 @@ impl Case {
     }
 
     async fn probe(&self, peers: &Peers, deadline: Duration) -> Attempt {
-        let mut target = Target::new("edge", self.gate(peers).address(), self.exchange.clone());
+        // Deep, as `portreeve probe` asks.
+        let mut target = Target::new("edge", self.gate(peers).address(), self.exchange.clone()).deep();
         target.host = self.host.map(str::to_owned);
         Prober::new(&[peers.ca()]).unwrap().probe(&target, deadline).await
     }
