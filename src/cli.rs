@@ -13,6 +13,7 @@ mod explain;
 mod formats;
 mod matrix;
 mod output;
+mod plan;
 #[cfg(target_os = "linux")]
 mod probe;
 mod render;
@@ -82,6 +83,8 @@ enum Command {
     Explain(explain::Args),
     /// Say which new connections open and close between two sets of policies, and which policy does it
     Diff(diff::Args),
+    /// Print the one write that brings the cluster to its TrafficMatrix, what it opens and closes, and whether it is safe; write nothing
+    Plan(plan::Args),
     /// Check assertions ("nothing outside matrix reaches postgres") against the policies of a cluster or folder
     Verify(verify::Args),
     /// Go through the guide phase by phase: what is done, what is wrong, what is unknown, what only a person can try
@@ -128,6 +131,7 @@ pub fn run() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Status(args) => status::run(&args),

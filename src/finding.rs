@@ -115,6 +115,8 @@ codes! {
     "PR056" ProbeUnreachable Error "The kubelet probes MAS on a port where MAS does not answer it.",
     "PR057" ProviderIdInvalid Error "A provider's id is no ULID: MAS refuses its config.",
     "PR058" AcceptanceUnreadable Warning "An acceptance in an annotation cannot be read, so it accepts nothing.",
+    "PR059" LockOut Error "The planned policy would cut a needed connection, so it is not written.",
+    "PR060" NotOurs Error "An object of the policy's name belongs to somebody else, so it is left alone.",
 }
 
 impl fmt::Display for Code {

@@ -3,15 +3,16 @@
 //! *What the guide intends, what the policies declare, what the network shows, how the three are judged, and what is done about it:*
 //!
 //! ```text
-//!  guide/ ──► matrix/ ──┬──────────────► judge/ ──► serve/  metrics, JSON, page
-//!  (intended)           │                 ▲  ▲
+//!  guide/ ──► matrix/ ──┬──────────────► judge/ ──┬─► act/    what to write
+//!  (intended)           │                 ▲  ▲    └─► serve/  metrics, JSON, page
 //!  world/ ──► policy/ ──┴── (declared) ───┘  │
 //!  (objects)                                 │
 //!  observe/ (probes) ──────── (observed) ────┘
 //! ```
 //!
-//! `source/` and `load` bring every file in; `guide/`, `matrix/`, `world/`, `policy/` and `judge/` are pure: no clock, no sockets, no file system.
+//! `source/` and `load` bring every file in; `guide/`, `matrix/`, `world/`, `policy/`, `judge/` and `act/` are pure: no clock, no sockets, no file system.
 
+pub mod act;
 pub mod agent;
 pub mod cli;
 #[cfg(target_os = "linux")]

@@ -40,6 +40,7 @@ mod eval;
 mod explain;
 mod fit;
 mod lower;
+pub(crate) mod manifest;
 mod model;
 mod party;
 mod ports;

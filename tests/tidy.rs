@@ -10,7 +10,7 @@ use portreeve::finding::Code;
 use portreeve::judge::Reason;
 
 /// Folders that know no clock, no socket, no file system, no runtime. `source/files.rs` is the way in.
-const PURE: [&str; 8] = ["doctor", "finding", "guide", "judge", "matrix", "policy", "source", "world"];
+const PURE: [&str; 9] = ["act", "doctor", "finding", "guide", "judge", "matrix", "policy", "source", "world"];
 const IMPURE: [&str; 1] = ["source/files.rs"];
 const FORBIDDEN: [&str; 16] = [
     "tokio",
@@ -116,7 +116,7 @@ fn runtime_and_client_stay_where_they_belong() {
 }
 
 /// Each room, and the rooms it may look at: those to its left in the drawing in lib.rs. Only wiring (cli, demo, main) sees everything.
-const FLOW: [(&str, &[&str]); 12] = [
+const FLOW: [(&str, &[&str]); 13] = [
     ("source", &[]),
     ("finding", &["source"]),
     ("world", &["source", "finding"]),
@@ -124,6 +124,7 @@ const FLOW: [(&str, &[&str]); 12] = [
     ("matrix", &["source", "finding", "world", "guide"]),
     ("policy", &["source", "finding", "world", "matrix"]),
     ("judge", &["source", "finding", "world", "matrix", "policy"]),
+    ("act", &["finding", "world", "matrix", "policy", "judge"]),
     ("doctor", &["source", "finding", "world", "guide", "matrix", "policy", "judge"]),
     ("observe", &["world", "matrix", "judge"]),
     ("serve", &["finding", "matrix", "judge"]),

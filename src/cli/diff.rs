@@ -142,29 +142,12 @@ fn sides(args: &Args) -> anyhow::Result<Sides> {
 
 fn text(found: &Difference, left: &Snapshot, right: &Snapshot, notes: &[String], style: Style) -> String {
     let mut out = String::new();
-    let (opens, closes, unknown) = counts(found);
     if found.rows.is_empty() {
         let _ = writeln!(out, "{}  A and B admit the same new connections", style.bold("same"));
     } else {
-        let _ = writeln!(
-            out,
-            "{}  new connections: {} open, {} close, {} not known",
-            style.bold("differs"),
-            pairs(opens),
-            pairs(closes),
-            pairs(unknown)
-        );
+        let _ = writeln!(out, "{}  {}", style.bold("differs"), summary(found));
     }
-    for row in found.rows.iter().take(ROWS) {
-        line(&mut out, 2, &format!("{} → {}", names(&row.from), names(&row.to)));
-        line(&mut out, 4, &row.change.to_string());
-        for cause in &row.because {
-            line(&mut out, 4, &format!("by {cause}"));
-        }
-    }
-    if let Some(more) = found.rows.len().checked_sub(ROWS).filter(|more| *more > 0) {
-        line(&mut out, 2, &format!("and {more} more: -o json has all"));
-    }
+    rows(&mut out, found);
     for policy in unused(found) {
         line(
             &mut out,
@@ -195,6 +178,26 @@ fn text(found: &Difference, left: &Snapshot, right: &Snapshot, notes: &[String],
         right.coverage.policies
     );
     out
+}
+
+/// `new connections: 3 pairs open, 1 pair closes, …`
+pub(super) fn summary(found: &Difference) -> String {
+    let (opens, closes, unknown) = counts(found);
+    format!("new connections: {} open, {} close, {} not known", pairs(opens), pairs(closes), pairs(unknown))
+}
+
+/// What changes for whom, and by which policy.
+pub(super) fn rows(out: &mut String, found: &Difference) {
+    for row in found.rows.iter().take(ROWS) {
+        line(out, 2, &format!("{} → {}", names(&row.from), names(&row.to)));
+        line(out, 4, &row.change.to_string());
+        for cause in &row.because {
+            line(out, 4, &format!("by {cause}"));
+        }
+    }
+    if let Some(more) = found.rows.len().checked_sub(ROWS).filter(|more| *more > 0) {
+        line(out, 2, &format!("and {more} more: -o json has all"));
+    }
 }
 
 fn counts(found: &Difference) -> (usize, usize, usize) {
@@ -231,7 +234,8 @@ fn unused(found: &Difference) -> impl Iterator<Item = &crate::judge::diff::Polic
     found.policies.iter().filter(move |policy| !used.contains(policy))
 }
 
-fn line(out: &mut String, indent: usize, text: &str) {
+/// A line, wrapped.
+pub(super) fn line(out: &mut String, indent: usize, text: &str) {
     for (index, row) in wrap(text, WIDTH - indent - 2).iter().enumerate() {
         let margin = if index == 0 { indent } else { indent + 2 };
         let _ = writeln!(out, "{}", format!("{:margin$}{row}", "").trim_end());
@@ -250,13 +254,18 @@ fn json_of(found: &Difference, left: &Snapshot, right: &Snapshot, notes: &[Strin
         "opens": opens,
         "closes": closes,
         "notKnown": unknown,
-        "changes": found.rows.iter().map(row).collect::<Vec<_>>(),
+        "changes": changes(found),
         "policies": policies,
         "onlyInA": found.only_left,
         "onlyInB": found.only_right,
         "notes": notes,
         "coverage": { "a": left.coverage, "b": right.coverage },
     })
+}
+
+/// The rows, as `-o json` has them.
+pub(super) fn changes(found: &Difference) -> Vec<Value> {
+    found.rows.iter().map(row).collect()
 }
 
 fn row(row: &Row) -> Value {

@@ -11,7 +11,7 @@ use super::{Done, Exit};
 use crate::agent::assignment::{Assignment, Intervals, config_map_name};
 use crate::finding::{Finding, Severity};
 use crate::load::inputs::Inputs;
-use crate::policy::render::{Counterpart, Directions, Rendered, network_policy, policy_name};
+use crate::policy::render::{Counterpart, Rendered, network_policy, policy_name};
 use crate::source::{emit, files};
 use crate::world::ObjectName;
 
@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let inputs = args::read(&intent, &world, &[])?;
     let name = &inputs.name;
     let rendered =
-        network_policy(&inputs.resolution, name, Directions::Both).map_err(|finding| cannot(&inputs, &finding))?;
+        network_policy(&inputs.resolution, name, inputs.directions()).map_err(|finding| cannot(&inputs, &finding))?;
     let mut findings = inputs.findings.clone();
     findings.extend(rendered.left_out.iter().cloned());
     eprint_findings(&findings);

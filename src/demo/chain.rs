@@ -19,7 +19,7 @@ use crate::load;
 use crate::load::inputs::{self, Inputs};
 use crate::matrix::{Exchange, Expect, PeerKind, Resolution, ResolvedEdge};
 use crate::observe::{DENY_TIMEOUT, Prober, Target};
-use crate::policy::render::{Directions, network_policy};
+use crate::policy::render::network_policy;
 use crate::policy::{End, Engine};
 use crate::serve::{Action, Controls, How, Shared};
 use crate::world::{PodId, World};
@@ -416,7 +416,7 @@ fn by_name<'i>(inputs: &'i Inputs, edge: &str) -> anyhow::Result<&'i ResolvedEdg
 fn intended_policy(inputs: &Inputs, keep: impl Fn(&ResolvedEdge) -> bool) -> anyhow::Result<String> {
     let mut resolution = inputs.resolution.clone();
     resolution.edges.retain(keep);
-    let rendered = network_policy(&resolution, &inputs.name, Directions::Both);
+    let rendered = network_policy(&resolution, &inputs.name, inputs.directions());
     Ok(rendered.map_err(|finding| anyhow::anyhow!("{}: {}", finding.object, finding.message))?.yaml)
 }
 

@@ -13,6 +13,7 @@ use crate::matrix::derive::{Sources, derive};
 use crate::matrix::traffic_matrix::{self, TrafficMatrix};
 use crate::matrix::{Intent, Resolution, resolve::resolve};
 use crate::policy::PolicySet;
+use crate::policy::render::Directions;
 use crate::source::files::{self, MAX_CONFIG_BYTES};
 use crate::source::{Document, InputError, yaml};
 use crate::world::{ObjectName, World};
@@ -40,6 +41,8 @@ impl IntentPaths {
 pub struct Inputs {
     /// `metadata.name` of the TrafficMatrix, or `mas`; the namespace is the subject's, where it is known.
     pub name: ObjectName,
+    /// The TrafficMatrix, if one says what should be.
+    pub matrix: Option<TrafficMatrix>,
     /// What should be.
     pub intent: Intent,
     /// The intent in the world.
@@ -59,6 +62,11 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// The directions that are enforced: both, unless the TrafficMatrix says otherwise.
+    pub fn directions(&self) -> Directions {
+        self.matrix.as_ref().map_or(Directions::Both, |matrix| Directions::of(matrix.directions))
+    }
+
     /// What was wrong while reading, without remarks on the guide's own text, which say nothing about this deployment.
     pub fn of_the_deployment(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.code != Code::GuideUnsound)
@@ -181,7 +189,7 @@ pub fn assemble(sources: &Sources, mut findings: Vec<Finding>, snapshot: Option<
     findings.extend(intent.findings.iter().cloned());
     let matrix = sources.matrix.as_ref();
     let name = matrix.map_or_else(|| ObjectName::new("matrix", "mas"), |matrix| matrix.name.clone());
-    resolved(intent, name, findings, snapshot)
+    Inputs { matrix: sources.matrix.clone(), ..resolved(intent, name, findings, snapshot) }
 }
 
 /// Where nothing says what should be: no edges, and the subject is found by its image.
@@ -197,6 +205,7 @@ fn resolved(intent: Intent, mut name: ObjectName, mut findings: Vec<Finding>, sn
     findings.extend(resolution.findings.iter().cloned());
     let mut inputs = Inputs {
         name,
+        matrix: None,
         intent,
         resolution,
         world: None,

@@ -62,6 +62,30 @@ impl Policy {
         !pod.host_network && pod.name.namespace == self.name.namespace && self.pod_selector.matches(&pod.labels)
     }
 
+    /// The policy as far as it decides: where it stands is left out, and what its owner wrote on it.
+    #[must_use]
+    pub fn decision(&self) -> Self {
+        let nowhere = Place::whole("");
+        let mut policy = self.clone();
+        policy.place = nowhere.clone();
+        policy.labels.clear();
+        policy.annotations.clear();
+        for rule in policy.ingress.iter_mut().chain(&mut policy.egress).flatten() {
+            rule.place = nowhere.clone();
+            if let Peers::Listed(peers) = &mut rule.peers {
+                for peer in peers {
+                    peer.place = nowhere.clone();
+                }
+            }
+            if let Ports::Listed(ports) = &mut rule.ports {
+                for port in ports {
+                    port.place = nowhere.clone();
+                }
+            }
+        }
+        policy
+    }
+
     /// Who put it there, from the marks that Helm, Flux and Argo CD leave.
     pub fn owner(&self) -> Option<String> {
         let annotation = |key: &str| self.annotations.get(key);

@@ -14,6 +14,7 @@ pub use counterpart::Counterpart;
 
 use super::Direction;
 use crate::finding::{Code, Finding};
+use crate::matrix::traffic_matrix;
 use crate::matrix::{Peer, Resolution, ResolvedEdge, Subject};
 use crate::source::emit;
 use crate::world::{Labels, ObjectName, labels};
@@ -49,6 +50,15 @@ pub enum Directions {
 }
 
 impl Directions {
+    /// Those of a TrafficMatrix, which names at least one.
+    pub fn of(named: traffic_matrix::Directions) -> Self {
+        match (named.ingress, named.egress) {
+            (true, false) => Self::Ingress,
+            (false, true) => Self::Egress,
+            _ => Self::Both,
+        }
+    }
+
     fn has(self, direction: Direction) -> bool {
         matches!(
             (self, direction),

@@ -83,13 +83,8 @@ impl Synapse {
             ("X-MAS-Supports-Device-Id", "1"),
             ("Authorization", authorization.as_str()),
         ];
-        let ask = Ask {
-            method: "POST",
-            host: MAS,
-            path: "/oauth2/introspect",
-            headers: &headers,
-            body: body.as_bytes(),
-        };
+        let ask =
+            Ask { method: "POST", host: MAS, path: "/oauth2/introspect", headers: &headers, body: body.as_bytes() };
         let told = http::ask(self.mas, &ask, MAS_WAIT).await?;
         let answer: serde_json::Value = serde_json::from_slice(&told.body).unwrap_or_default();
         Ok(told.status == StatusCode::OK && answer.get("active") == Some(&serde_json::Value::Bool(false)))

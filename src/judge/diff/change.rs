@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::policy::{
-    Admitted, Direction, Engine, Family, Peers, Policy, PolicySet, PortSet, Ports, Traffic, Unmodelled,
-};
+use crate::policy::{Admitted, Direction, Engine, Family, Policy, PolicySet, PortSet, Traffic, Unmodelled};
 use crate::source::Place;
 use crate::world::{ObjectName, Pod, World};
 
@@ -186,7 +184,7 @@ impl Changes {
         for name in names {
             let none = Vec::new();
             let (old, new) = (before.get(name).unwrap_or(&none), after.get(name).unwrap_or(&none));
-            let said = |list: &[&Policy]| list.iter().map(|policy| without_places(policy)).collect::<Vec<_>>();
+            let said = |list: &[&Policy]| list.iter().map(|policy| policy.decision()).collect::<Vec<_>>();
             let what = match (old.first(), new.first()) {
                 (None, Some(_)) => What::Added,
                 (Some(_), None) => What::Removed,
@@ -231,29 +229,6 @@ fn by_name(set: &PolicySet) -> BTreeMap<&ObjectName, Vec<&Policy>> {
         found.entry(&policy.name).or_default().push(policy);
     }
     found
-}
-
-/// A policy as far as it decides: a move to another line changes nothing, nor does a mark of its owner.
-fn without_places(policy: &Policy) -> Policy {
-    let nowhere = Place::whole("");
-    let mut policy = policy.clone();
-    policy.place = nowhere.clone();
-    policy.labels.clear();
-    policy.annotations.clear();
-    for rule in policy.ingress.iter_mut().chain(&mut policy.egress).flatten() {
-        rule.place = nowhere.clone();
-        if let Peers::Listed(peers) = &mut rule.peers {
-            for peer in peers {
-                peer.place = nowhere.clone();
-            }
-        }
-        if let Ports::Listed(ports) = &mut rule.ports {
-            for port in ports {
-                port.place = nowhere.clone();
-            }
-        }
-    }
-    policy
 }
 
 /// Policies that are not evaluated and that one side lacks. Their texts are not known here: one that both have may differ all the same.

@@ -1,7 +1,6 @@
 //! The smallest change after which a pair is allowed: one rule at each end that denies it, tried on a copy of the policies before it is shown.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
@@ -10,11 +9,11 @@ use super::{Question, Sources};
 use crate::judge::Declared;
 use crate::matrix::resolve::selector_of;
 use crate::matrix::{Edge, Exchange, Expect, Party, Peer, PeerKind, ResolvedEdge, Subject};
-use crate::policy::render;
-use crate::policy::{Direction, End, Engine, Explanation, Policy, PolicyBuilder, PolicyRef, PolicySet, RuleRef};
-use crate::source::{emit, yaml};
+use crate::policy::{Direction, End, Engine, Explanation, Policy, PolicyRef, PolicySet, RuleRef};
+use crate::policy::{manifest, render};
+use crate::source::emit;
 use crate::world::labels::{is_dns_subdomain, matches_all};
-use crate::world::{Phase, Pod, PodId, Protocol, objects};
+use crate::world::{Phase, Pod, PodId, Protocol};
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,18 +113,10 @@ pub(super) fn close(explanation: Option<&Explanation>) -> Result<Vec<Fix>, Strin
     }
 }
 
-/// The policies after a manifest was applied beside them; read the way every manifest is.
+/// The policies after a manifest was applied beside them.
 fn with(set: &PolicySet, policy: &Value) -> Result<PolicySet, String> {
-    let read = || {
-        let (documents, error) = yaml::parse(&Arc::from("fix"), &emit::to_yaml(policy));
-        let mut builder = PolicyBuilder::default();
-        for object in documents.into_iter().flat_map(|document| objects(document, &mut Vec::new())) {
-            builder.add(&object);
-        }
-        let (mut made, findings) = builder.finish();
-        (error.is_none() && findings.is_empty()).then(|| made.policies.pop()).flatten()
-    };
-    Ok(set.with(read().ok_or("a rule for it cannot be written: its labels are none that the API server would take")?))
+    let refused = "a rule for it cannot be written: its labels are none that the API server would take";
+    Ok(set.with(manifest::read(policy, "fix").ok_or(refused)?))
 }
 
 /// One end that denies, and what it should admit.

@@ -1,0 +1,287 @@
+//! The one write that brings a cluster to what its matrix intends, and why it is held back if it is.
+//!
+//! A plan is a value that leaves no choice to whoever carries it out: printed by `portreeve plan`, and the same however often it is made.
+//! Once it is carried out, the next one is empty.
+
+use serde_json::Value;
+
+use crate::finding::{Code, Finding};
+use crate::judge::Declared;
+use crate::judge::audit::{Audit, audit};
+use crate::judge::diff::{Difference, diff};
+use crate::matrix::traffic_matrix::{Mode, Owner, TrafficMatrix};
+use crate::matrix::{Expect, Resolution};
+use crate::policy::render::{Directions, MANAGED_BY, MATRIX, network_policy, policy_name};
+use crate::policy::{Dialect, Engine, Policy, PolicySet, manifest};
+use crate::world::{Labels, ObjectName, World};
+
+/// What the owner of a matrix decided about writing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orders {
+    /// `spec.mode`.
+    pub mode: Mode,
+    /// `spec.directions`.
+    pub directions: Directions,
+    /// `spec.policies.owner`.
+    pub owner: Owner,
+    /// `spec.adopt`.
+    pub adopt: Vec<String>,
+}
+
+impl Default for Orders {
+    /// Where there is no TrafficMatrix: what enforcing everything would do.
+    fn default() -> Self {
+        Self { mode: Mode::Enforce, directions: Directions::Both, owner: Owner::default(), adopt: Vec::new() }
+    }
+}
+
+impl Orders {
+    /// Those of a TrafficMatrix.
+    pub fn of(matrix: &TrafficMatrix) -> Self {
+        Self {
+            mode: matrix.mode,
+            directions: Directions::of(matrix.directions),
+            owner: matrix.owner,
+            adopt: matrix.adopt.clone(),
+        }
+    }
+}
+
+/// What there is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Nothing: it is as it should be.
+    Nothing,
+    /// The policy, which is not there yet.
+    Create(Value),
+    /// The policy, in the place of what stands under its name.
+    Replace(Value),
+    /// Away with ours.
+    Remove,
+}
+
+impl Step {
+    /// The word for it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Create(_) => "create",
+            Self::Replace(_) => "replace",
+            Self::Remove => "remove",
+        }
+    }
+
+    /// The policy as it will stand.
+    pub fn policy(&self) -> Option<&Value> {
+        match self {
+            Self::Create(policy) | Self::Replace(policy) => Some(policy),
+            Self::Nothing | Self::Remove => None,
+        }
+    }
+}
+
+/// Why a step is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// The mode is Audit. `frozen` if a policy of ours is there: it stays, and is not repaired (promise 2).
+    Audit {
+        /// One of ours stands there.
+        frozen: bool,
+    },
+    /// Git writes the policies.
+    Git,
+    /// What must be mended first.
+    Wrong(Box<Finding>),
+}
+
+/// A needed edge, as the policies have it before and after the step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effect {
+    /// The edge's name.
+    pub edge: String,
+    /// What all policies together say now.
+    pub before: Declared,
+    /// What they say once the step is taken.
+    pub after: Declared,
+    /// Why, afterwards.
+    pub because: String,
+}
+
+/// A plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The policy's name.
+    pub policy: ObjectName,
+    /// The mode under which it was made.
+    pub mode: Mode,
+    /// What there is to be done.
+    pub step: Step,
+    /// Why it is not done; empty when it may be.
+    pub held: Vec<Held>,
+    /// The needed edges, in the matrix's order.
+    pub effects: Vec<Effect>,
+    /// Needed edges of which nobody can say from the policies whether they work afterwards: only a roll-out that agents confirm may take the step (promise 4).
+    pub unproven: Vec<String>,
+    /// Which new connections open and close; `None` when nothing is to be done.
+    pub difference: Option<Difference>,
+}
+
+impl Plan {
+    /// Whether something is written.
+    pub fn writes(&self) -> bool {
+        self.step != Step::Nothing && self.held.is_empty()
+    }
+
+    /// What must be mended before it can be.
+    pub fn wrong(&self) -> impl Iterator<Item = &Finding> {
+        self.held.iter().filter_map(|held| match held {
+            Held::Wrong(finding) => Some(&**finding),
+            Held::Audit { .. } | Held::Git => None,
+        })
+    }
+}
+
+/// What a plan is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'s> {
+    /// The matrix.
+    pub name: &'s ObjectName,
+    /// What is intended, in the world.
+    pub intended: &'s Resolution,
+    /// The objects.
+    pub world: &'s World,
+    /// All policies that are there.
+    pub policies: &'s PolicySet,
+    /// How the network plug-in reads them.
+    pub dialect: Dialect,
+}
+
+/// Makes the plan.
+pub fn plan(situation: &Situation<'_>, orders: &Orders) -> Plan {
+    let policy = ObjectName::new(situation.namespace(), policy_name(situation.name));
+    let live = situation.policies.get(&policy);
+    let mut plan = Plan {
+        policy,
+        mode: orders.mode,
+        step: Step::Nothing,
+        held: Vec::new(),
+        effects: Vec::new(),
+        unproven: Vec::new(),
+        difference: None,
+    };
+    let is_ours = live.is_some_and(|live| is_ours(live, situation.name));
+    if orders.mode == Mode::Off {
+        if is_ours {
+            plan.step = Step::Remove;
+            let after = situation.policies.without(&plan.policy);
+            weigh(&mut plan, situation, &after);
+        }
+        return plan;
+    }
+    let rendered = match network_policy(situation.intended, situation.name, orders.directions) {
+        Ok(rendered) => rendered,
+        Err(finding) => {
+            plan.held.push(Held::Wrong(finding));
+            return plan;
+        }
+    };
+    let Some(wanted) = manifest::read(&rendered.policy, "planned") else {
+        plan.held.push(Held::Wrong(Box::new(unreadable(&plan.policy))));
+        return plan;
+    };
+    plan.step = match live {
+        None => Step::Create(rendered.policy),
+        Some(live) if is_same(live, &wanted) => return plan,
+        Some(_) => Step::Replace(rendered.policy),
+    };
+    if orders.mode == Mode::Audit {
+        plan.held.push(Held::Audit { frozen: is_ours });
+    }
+    if orders.owner == Owner::Git {
+        plan.held.push(Held::Git);
+    }
+    if let Some(live) = live.filter(|_| !is_ours && !orders.adopt.contains(&plan.policy.name)) {
+        plan.held.push(Held::Wrong(Box::new(not_ours(live))));
+    }
+    // A needed edge that the policy does not name would be cut by it: what is missing never shrinks a policy (promise 9).
+    plan.held.extend(rendered.left_out.into_iter().map(|finding| Held::Wrong(Box::new(finding))));
+    weigh(&mut plan, situation, &situation.policies.with(wanted));
+    plan
+}
+
+impl Situation<'_> {
+    /// Where the policy stands: beside the subject.
+    fn namespace(&self) -> &str {
+        self.intended.subject.as_ref().map_or(&self.name.namespace, |subject| &subject.namespace)
+    }
+
+    fn audit(&self, engine: &Engine<'_>) -> Audit {
+        audit(self.intended, self.world, engine.policies(), engine, self.name)
+    }
+}
+
+/// Never lock out (promise 4): every needed edge is asked before and after, all policies together and at both ends. DNS, the agents' and Prometheus' paths are edges like the others.
+fn weigh(plan: &mut Plan, situation: &Situation<'_>, after: &PolicySet) {
+    let engine = |policies| Engine::new(situation.world, policies).with_dialect(situation.dialect);
+    let (before, after) = (engine(situation.policies), engine(after));
+    let (was, becomes) = (situation.audit(&before), situation.audit(&after));
+    for (was, becomes) in was.edges.iter().zip(&becomes.edges).filter(|(was, _)| was.expect == Expect::Allow) {
+        let says = |declared: Option<Declared>| declared.unwrap_or(Declared::Unknown);
+        let effect = Effect {
+            edge: was.name.clone(),
+            before: says(was.declared),
+            after: says(becomes.declared),
+            because: becomes.because.clone(),
+        };
+        match (effect.before, effect.after) {
+            (Declared::Allowed | Declared::Unknown, Declared::Denied) => {
+                plan.held.push(Held::Wrong(Box::new(lock_out(&plan.policy, &effect, &becomes.breaks))));
+            }
+            (_, Declared::Unknown) => plan.unproven.push(effect.edge.clone()),
+            _ => {}
+        }
+        plan.effects.push(effect);
+    }
+    plan.difference = Some(diff(&before, &after));
+}
+
+/// Written by us for this matrix: a label that anybody can read says so.
+fn is_ours(live: &Policy, matrix: &ObjectName) -> bool {
+    live.labels.get(MANAGED_BY).is_some_and(|by| by == "portreeve")
+        && live.labels.get(MATRIX).is_some_and(|name| *name == matrix.name)
+}
+
+/// Whether writing would change nothing: the same rules, and of labels and annotations all that are ours. What others wrote on it is theirs.
+fn is_same(live: &Policy, wanted: &Policy) -> bool {
+    let has = |live: &Labels, wanted: &Labels| wanted.iter().all(|(key, value)| live.get(key) == Some(value));
+    live.decision() == wanted.decision()
+        && has(&live.labels, &wanted.labels)
+        && has(&live.annotations, &wanted.annotations)
+}
+
+fn lock_out(policy: &ObjectName, effect: &Effect, breaks: &str) -> Finding {
+    let message = format!("it is {} now, and would be {}; without it {breaks}", effect.before.as_str(), effect.because);
+    let fix =
+        "correct the peer or the port in the TrafficMatrix, or open the other end first (`render --counterparts`)";
+    Finding::new(Code::LockOut, object(policy), message, fix).on(&effect.edge)
+}
+
+fn not_ours(live: &Policy) -> Finding {
+    let owner = live.owner().map_or(String::new(), |owner| format!(", it is {owner}'s"));
+    let message =
+        format!("stands under the policy's name and has no label {MANAGED_BY}=portreeve for this matrix{owner}");
+    let fix = format!("rename it, or hand it over with `adopt: [{}]` in the TrafficMatrix's spec", live.name.name);
+    Finding::new(Code::NotOurs, object(&live.name), message, fix).at(live.place.clone())
+}
+
+fn unreadable(policy: &ObjectName) -> Finding {
+    let message = "the API server would refuse the policy that follows from these peers";
+    Finding::new(Code::InvalidPolicy, object(policy), message, "correct the peers' labels and names")
+}
+
+fn object(policy: &ObjectName) -> String {
+    format!("NetworkPolicy/{policy}")
+}
+
+#[cfg(test)]
+mod tests;

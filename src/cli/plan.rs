@@ -1,0 +1,183 @@
+//! `portreeve plan`: the one write that there is to be made, what follows from it, and what speaks against it.
+
+use std::fmt::Write;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use super::args::{self, DialectArg, GIVE_WORLD, IntentArgs, WorldArgs};
+use super::diff::{changes, line, rows, summary};
+use super::output::{self, Style, Table};
+use super::{Done, Exit};
+use crate::act::plan::{Effect, Held, Orders, Plan, Situation, Step, plan};
+use crate::finding::Finding;
+use crate::judge::Declared;
+use crate::load::inputs::Inputs;
+use crate::matrix::traffic_matrix::Mode;
+use crate::policy::render::remove_command;
+use crate::source::emit;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "The plan is what the controller would carry out, by the same rules:\n  \
+        - one NetworkPolicy for the subject, in one write, so that no edge is cut between two writes;\n  \
+        - held back where a needed connection that is allowed now, or not known, would be denied;\n  \
+        - nothing that somebody else wrote under the policy's name is touched, unless `adopt` names it;\n  \
+        - in mode Audit, and where Git owns the policies, it is only shown.\n\n\
+        portreeve plan --cluster                                        by the TrafficMatrix in the cluster\n  \
+        portreeve plan --guide values.yaml --cluster                    as if everything were enforced\n  \
+        portreeve plan --matrix matrix.yaml --cluster -o yaml | kubectl apply -f -\n\n\
+        Exit codes: 0 nothing is to be done; 1 something is, or is held back; 2 wrong usage or input.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    intent: IntentArgs,
+    #[command(flatten)]
+    world: WorldArgs,
+    #[command(flatten)]
+    dialect: DialectArg,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object
+    Json,
+    /// The policy that would be written, and nothing if none is or if it is held back; the rest on standard error
+    Yaml,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
+    let inputs = args::read(&args.intent, &args.world, &[])?;
+    let world = inputs.world.as_ref().with_context(|| format!("a plan needs to know what is there: {GIVE_WORLD}"))?;
+    let orders = inputs.matrix.as_ref().map_or_else(Orders::default, Orders::of);
+    let situation = Situation {
+        name: &inputs.name,
+        intended: &inputs.resolution,
+        world,
+        policies: &inputs.policies,
+        dialect: args.dialect.dialect,
+    };
+    let plan = plan(&situation, &orders);
+    let style = Style::detect();
+    let text = match args.output {
+        Format::Text => text(&plan, &inputs, style),
+        Format::Json => output::json(&json_of(&plan, &inputs))?,
+        Format::Yaml => {
+            let told = text(&plan, &inputs, Style::plain());
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes());
+            plan.step.policy().filter(|_| plan.writes()).map(emit::to_yaml).unwrap_or_default()
+        }
+    };
+    Ok(Done { text, exit: Exit::findings_if(plan.step != Step::Nothing || !plan.held.is_empty()) })
+}
+
+fn text(plan: &Plan, inputs: &Inputs, style: Style) -> String {
+    let mut out = headline(plan, style);
+    for held in &plan.held {
+        line(&mut out, 2, &format!("held back: {}", why(held, plan)));
+    }
+    if !plan.unproven.is_empty() {
+        let edges = plan.unproven.join(", ");
+        line(
+            &mut out,
+            2,
+            &format!(
+                "not known afterwards: {edges}; with rollout.strategy Confirm agents prove it or it is taken back"
+            ),
+        );
+    }
+    if inputs.matrix.is_none() {
+        line(&mut out, 2, "there is no TrafficMatrix: planned as if its mode were Enforce");
+    }
+    if !plan.effects.is_empty() {
+        out.push('\n');
+        out.push_str(&effects(&plan.effects, style));
+    }
+    if let Some(found) = &plan.difference {
+        out.push('\n');
+        let _ = writeln!(out, "{}", summary(found));
+        rows(&mut out, found);
+    }
+    for missing in &inputs.coverage.not_covered {
+        line(&mut out, 2, &format!("not covered: {missing}"));
+    }
+    let wrong: Vec<Finding> = plan.wrong().cloned().collect();
+    if !wrong.is_empty() {
+        out.push('\n');
+        out.push_str(&output::findings(&wrong, style));
+    }
+    out
+}
+
+fn headline(plan: &Plan, style: Style) -> String {
+    let policy = &plan.policy;
+    let said = match (&plan.step, plan.held.is_empty()) {
+        (Step::Nothing, true) => format!("{}  NetworkPolicy {policy} is as it should be", style.bold("nothing to do")),
+        (Step::Nothing, false) => format!("{}  NetworkPolicy {policy}", style.bold("no plan")),
+        (step, true) => format!("{}  NetworkPolicy {policy}", style.bold(step.as_str())),
+        (step, false) => format!("{}  NetworkPolicy {policy}, held back", style.bold(step.as_str())),
+    };
+    let off = plan.mode == Mode::Off && plan.step == Step::Nothing;
+    if off {
+        return format!(
+            "{}  mode is Off, and there is no NetworkPolicy {policy} of ours\n",
+            style.bold("nothing to do")
+        );
+    }
+    format!("{said}\n")
+}
+
+fn why(held: &Held, plan: &Plan) -> String {
+    match held {
+        Held::Audit { frozen: false } => "the mode is Audit, which writes no policy; `mode: Enforce` does".to_owned(),
+        Held::Audit { frozen: true } => format!(
+            "the mode is Audit: the policy that is there stays, and is not repaired; `{}` removes it",
+            remove_command(&plan.policy.namespace, &plan.policy.name)
+        ),
+        Held::Git => "Git owns the policies (policies.owner): commit what `portreeve render` prints".to_owned(),
+        Held::Wrong(finding) => format!("{} {}", finding.code, finding.edge.as_deref().unwrap_or(&finding.object)),
+    }
+}
+
+fn effects(effects: &[Effect], style: Style) -> String {
+    let mut table = Table::new(&["EDGE", "NOW", "AFTERWARDS", "WHY"]);
+    for effect in effects {
+        let (before, after) = (effect.before.as_str().to_owned(), effect.after.as_str().to_owned());
+        let why = if effect.after == Declared::Allowed { String::new() } else { effect.because.clone() };
+        table.row(vec![effect.edge.clone(), before, after, why]);
+    }
+    table.render(style, |row, column, cell| match (column, effects.get(row)) {
+        (1, Some(effect)) => style.declared(effect.before == Declared::Allowed, effect.before, cell),
+        (2, Some(effect)) => style.declared(effect.after == Declared::Allowed, effect.after, cell),
+        _ => cell.to_owned(),
+    })
+}
+
+fn json_of(plan: &Plan, inputs: &Inputs) -> Value {
+    let held = |held: &Held| match held {
+        Held::Audit { frozen } => json!({ "why": "mode", "frozen": frozen }),
+        Held::Git => json!({ "why": "owner" }),
+        Held::Wrong(finding) => json!({ "why": "finding", "finding": finding }),
+    };
+    let effect = |effect: &Effect| {
+        let Effect { edge, before, after, because } = effect;
+        json!({ "edge": edge, "before": before.as_str(), "after": after.as_str(), "because": because })
+    };
+    json!({
+        "matrix": inputs.name.to_string(),
+        "mode": format!("{:?}", plan.mode),
+        "step": plan.step.as_str(),
+        "writes": plan.writes(),
+        "object": format!("NetworkPolicy/{}", plan.policy),
+        "policy": plan.step.policy(),
+        "held": plan.held.iter().map(held).collect::<Vec<_>>(),
+        "edges": plan.effects.iter().map(effect).collect::<Vec<_>>(),
+        "unproven": plan.unproven,
+        "changes": plan.difference.as_ref().map(changes).unwrap_or_default(),
+        "coverage": inputs.coverage,
+    })
+}
