@@ -49,8 +49,8 @@ enum Port {
 /// One way to take the open points.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Choice {
-    /// Which of the policies of equal priority comes first.
-    turn: usize,
+    /// Which of the policies of equal priority comes first at the source, and at the destination ("can apply any of the matching policies").
+    turns: [usize; 2],
     /// A pod and its own node reach each other whatever a tier denies.
     pub(super) own_node_wins: bool,
     /// "Deny all" keeps the ports of its rule.
@@ -75,10 +75,11 @@ pub(super) fn choices(tiers: &[Spec], pods: &[Pod]) -> Vec<Choice> {
     let most = if named { pods.iter().map(|pod| pod.ports.len()).max().unwrap_or(0).max(1) } else { 1 };
     let flags = |more: bool| if more { &[false, true][..] } else { &[false] };
     let mut choices = Vec::new();
-    for turn in 0..tiers.len().max(1) {
+    let count = tiers.len().max(1);
+    for turns in (0..count * count).map(|turn| [turn / count, turn % count]) {
         for &own_node_wins in flags(!tiers.is_empty()) {
             for &keeps_ports in flags(strange) {
-                choices.extend((0..most).map(|named| Choice { turn, own_node_wins, keeps_ports, named }));
+                choices.extend((0..most).map(|named| Choice { turns, own_node_wins, keeps_ports, named }));
             }
         }
     }
@@ -94,7 +95,8 @@ pub(super) fn decision(tiers: &[Spec], admin: bool, ask: Ask<'_>, ingress: bool)
     let mut of_tier: Vec<(u16, usize, &Spec)> = Vec::new();
     for (index, spec) in tiers.iter().enumerate().filter(|(_, spec)| spec.admin == admin) {
         let priority = if unordered { 0 } else { spec.priority };
-        of_tier.push((priority, (index + ask.choice.turn) % tiers.len(), spec));
+        let turn = ask.choice.turns[usize::from(ingress)];
+        of_tier.push((priority, (index + turn) % tiers.len(), spec));
     }
     of_tier.sort_by_key(|(priority, turn, _)| (*priority, *turn));
     let (own, peer) = if ingress { (ask.to, ask.from) } else { (ask.from, ask.to) };
