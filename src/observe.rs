@@ -26,6 +26,26 @@ mod wire_error;
 #[cfg(test)]
 mod tests;
 
+/// The parsers of what comes off the wire, each with its name, for the fuzz target `answers`. Nothing panics, whatever the bytes; each holds its own bounds.
+#[cfg(fuzzing)]
+pub const PARSERS: [(&str, fn(&[u8])); 9] = [
+    ("postgres", postgres::fuzz),
+    ("smtp", smtp::fuzz),
+    ("dns", dns::fuzz),
+    ("http", http::fuzz),
+    ("oidc", oidc::fuzz),
+    ("synapse", synapse::fuzz),
+    ("mas", mas::fuzz),
+    ("certificate", certificate),
+    ("icmp", wire_error::fuzz),
+];
+
+#[cfg(fuzzing)]
+fn certificate(bytes: &[u8]) {
+    der::fuzz(bytes);
+    tls::fuzz(bytes);
+}
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;

@@ -86,6 +86,67 @@ fn wrong_usage() {
     check(&["tcp://127.0.0.1:1", "mas-to-postgres"], 2, &[], &[]);
 }
 
+/// dnsmasq knows the names, `$1` is the folder with resolv.conf and config.yaml, `$2` the program.
+///
+/// A port below 1024 and `/etc/resolv.conf` of its own need namespaces; `setpriv --pdeathsig` ends the server with this shell.
+const WITH_SEARCH_LIST: &str = r#"set -e
+ip link set lo up
+mount --bind "$1/resolv.conf" /etc/resolv.conf
+log="$1/dnsmasq.log"
+setpriv --pdeathsig KILL dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --pid-file= \
+  --user=root --listen-address=127.0.0.1 --bind-interfaces --log-queries --log-facility="$log" \
+  --address=/cluster.local/ --address=/example/127.0.0.1 --address=/example/::1 \
+  --address=/peer.other.svc.cluster.local/127.0.0.1 --address=/peer.other.svc.cluster.local/::1 & server=$!
+trap 'kill $server' EXIT
+until grep -qs started "$log"; do kill -0 $server; sleep 0.02; done
+"$2" probe mas-to-smtp mas-to-postgres mas-to-synapse --mas-config "$1/config.yaml" -o json || [ $? -eq 1 ]
+"#;
+
+/// The costs of names that `-o json` tells are the questions that a real server got.
+#[test]
+fn lookups_cost_what_a_real_server_counts() {
+    let folder = tempfile::Builder::new().prefix("portreeve-").tempdir().unwrap();
+    let search = "search matrix.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n";
+    std::fs::write(folder.path().join("resolv.conf"), format!("nameserver 127.0.0.1\n{search}")).unwrap();
+    let config = "http: {public_base: 'https://auth.example/'}
+database: {host: peer.other.svc, port: 9, username: mas, database: mas}
+matrix: {homeserver: example, endpoint: 'http://a.b.c.d.e.example:9', secret: x}
+email: {transport: smtp, mode: plain, hostname: relay.example, port: 9}
+";
+    std::fs::write(folder.path().join("config.yaml"), config).unwrap();
+
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--mount", "sh", "-c", WITH_SEARCH_LIST, "sh"]);
+    let outcome = command.arg(folder.path()).arg(env!("CARGO_BIN_EXE_portreeve")).output().unwrap();
+    let err = String::from_utf8_lossy(&outcome.stderr).into_owned();
+    if !outcome.status.success()
+        && std::env::var("PORTREEVE_ALLOW_SKIP").is_ok_and(|allowed| allowed.contains("namespaces"))
+    {
+        eprintln!("skipped, because namespaces cannot be made: {err}");
+        return;
+    }
+    assert!(outcome.status.success(), "{err}");
+    let json: serde_json::Value = serde_json::from_slice(&outcome.stdout).unwrap();
+    let log = std::fs::read_to_string(folder.path().join("dnsmasq.log")).unwrap().to_lowercase();
+    let asked = |host: &str| {
+        let names = log.lines().filter_map(|line| line.split_once("query[")?.1.split_once("] ")?.1.split(' ').next());
+        names.filter(|name| *name == host || name.starts_with(&format!("{host}."))).count()
+    };
+    // One dot: all of the search list is tried before. A Service without `cluster.local`: the third try is it. Five dots: taken as it is.
+    let expect = [("a.b.c.d.e.example", 2, 0), ("peer.other.svc", 6, 4), ("relay.example", 8, 6)];
+    let expect: Vec<_> = expect
+        .map(|(host, questions, needless)| serde_json::json!({"host": host, "questions": questions, "needless": needless}))
+        .into();
+    assert_eq!(json["lookups"], serde_json::Value::from(expect), "{json:#}\n{log}");
+    for lookup in json["lookups"].as_array().unwrap() {
+        let host = lookup["host"].as_str().unwrap();
+        assert_eq!(lookup["questions"], asked(host), "{host}\n{log}");
+    }
+    // Without a source nothing is known to be looked up.
+    let out = check(&[&format!("tcp://127.0.0.1:{}", closed()), "-o", "json"], 1, &[], &[]);
+    assert!(serde_json::from_str::<serde_json::Value>(&out).unwrap().get("lookups").is_none(), "{out}");
+}
+
 /// Goes on, counts every attempt, and answers while it does.
 #[test]
 fn watching_probes_again_and_again() {

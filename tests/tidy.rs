@@ -254,6 +254,63 @@ fn no_test_is_left_out_everywhere() {
     }
 }
 
+/// Help texts and comments send people only where there is something. What is of another project's docs says so before it: `MAS's docs/…`, `Synapse docs/…`.
+#[test]
+fn every_page_that_is_named_is_there() {
+    let mut named = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for path in files("src", "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        for (at, _) in text.match_indices("docs/") {
+            let before = text[..at].trim_end();
+            let theirs = ["MAS", "MAS's", "Synapse", "Synapse's", "`"].iter().any(|whose| before.ends_with(whose));
+            let end = text[at..].find(|c: char| !c.is_ascii_alphanumeric() && !"-_./".contains(c));
+            let page = text[at..][..end.unwrap_or(text.len() - at)].trim_end_matches('.');
+            if theirs || !page.ends_with(".md") {
+                continue;
+            }
+            named.insert(page.to_owned());
+            if !root().join(page).exists() {
+                wrong.push(format!("src/{} names {page}, which is not there", below_src(&path)));
+            }
+        }
+    }
+    assert!(named.contains("docs/probes.md"), "the pages that src/ names were not found: {named:?}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A link inside docs/ leads to a page, and to a section of it if it names one.
+#[test]
+fn every_link_between_pages_leads_somewhere() {
+    let mut wrong = Vec::new();
+    for path in files("docs", "md") {
+        let text = fs::read_to_string(&path).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (page, section) = link.split_once('#').unwrap_or((link, ""));
+            let there = if page.is_empty() { path.clone() } else { path.parent().unwrap().join(page) };
+            let known = there.exists()
+                && (section.is_empty()
+                    || fs::read_to_string(&there)
+                        .unwrap()
+                        .lines()
+                        .any(|line| line.starts_with('#') && anchor(line.trim_start_matches('#').trim()) == section));
+            if !known {
+                wrong.push(format!("{}: {link}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A heading as a link names it: small letters, hyphens for spaces, nothing else but underscores.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
 #[test]
 fn no_machine_is_named() {
     for folder in ["src", "tests", "docs", "policies", "dashboards", "deploy"] {

@@ -51,6 +51,13 @@ impl Notebook {
         }
     }
 
+    /// How long it takes until the next probe of an edge: longer than its interval while its peer wants a pause, and what is known of it holds as much longer.
+    pub(super) fn pace(&mut self, edge: &str, pace: Duration) {
+        if let Some(page) = self.edges.get_mut(edge) {
+            page.interval = pace;
+        }
+    }
+
     /// Writes down one probe of an edge: an attempt at each of its addresses. Addresses that it no longer found are forgotten.
     pub(super) fn write(&mut self, edge: &str, attempts: &[Attempt], now: Duration) {
         let Some(page) = self.edges.get_mut(edge) else { return };
@@ -142,6 +149,11 @@ mod tests {
         // One address is gone from the name.
         notebook.write("a", &[attempt(two)], at(30));
         check(&notebook, "a", &[(2, 90.0, two), (4, 70.0, two)]);
+        // Its peer wants a pause.
+        notebook.pace("a", at(120));
+        notebook.pace("stranger", at(1));
+        let intervals = notebook.report(Vantage::Subject, &[], at(100)).edges;
+        assert_eq!(intervals.iter().map(|row| row.interval_seconds).collect::<Vec<_>>(), [120.0, 60.0]);
         // The name is gone.
         notebook.write("a", &[attempt(None)], at(40));
         check(&notebook, "a", &[(5, 60.0, None)]);

@@ -48,7 +48,7 @@ pub struct Report {
 pub struct Edge {
     /// Its name.
     pub name: String,
-    /// From one probe to the next, in seconds: what is older than three of them says nothing any more.
+    /// From the last probe to the next, in seconds, longer while its peer wants a pause: what is older than three of them says nothing any more.
     pub interval_seconds: f64,
     /// At most [`KEPT`] for each address, oldest first.
     pub attempts: Vec<Seen>,

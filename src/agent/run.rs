@@ -253,7 +253,12 @@ impl Agent {
         for attempt in attempts {
             self.shared.metrics.record(&assignment.matrix, attempt);
         }
-        self.desk.notebook().write(edge, attempts, self.desk.began.elapsed());
+        let mut notebook = self.desk.notebook();
+        notebook.write(edge, attempts, self.desk.began.elapsed());
+        if let Some(pace) = self.patrol.pace(edge) {
+            notebook.pace(edge, pace);
+        }
+        drop(notebook);
         self.publish();
     }
 

@@ -14,6 +14,7 @@ use super::Outcome;
 use super::facts::Facts;
 use super::tree::{NO_URL, Said};
 use crate::judge::{Reason, State};
+use crate::world::NotCovered;
 
 /// What a check says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,11 +58,20 @@ fn no_mas_config() -> Answer {
     unknown("MAS's config was not given", GIVE_MAS_CONFIG)
 }
 
-/// What Secrets hold, when none of them was read.
-fn unread_secrets(facts: &Facts) -> Option<Answer> {
-    let gap = facts.world.as_ref()?.unseen_anywhere("Secret")?;
-    Some(unknown(gap.sentence(), gap.fix.clone()))
+/// That no Secret is read, when the objects come from a cluster: what is in one may well be there.
+fn unread_secrets(facts: &Facts) -> Option<&NotCovered> {
+    facts.world.as_ref()?.unseen_anywhere("Secret")
 }
+
+/// What was looked for among the objects in vain. `give` is what to do about files.
+fn not_found(facts: &Facts, what: &str, give: &str) -> Answer {
+    match unread_secrets(facts) {
+        Some(gap) => unknown(format!("{what} is in no ConfigMap, and {NO_SECRETS}"), gap.fix.clone()),
+        None => unknown(format!("{what} is not among the files"), give),
+    }
+}
+
+const NO_SECRETS: &str = "portreeve does not read the Secrets of a cluster";
 
 /// An answer out of a value that must be known.
 fn hidden(key: &str, said: &Said, todo: &str) -> Answer {

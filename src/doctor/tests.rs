@@ -132,3 +132,62 @@ fn name_and_certificate_of_the_auth_host() {
     check(&asked(Err(Reason::DnsNxdomain), Reason::Ok, 60), &[("dns-record", Outcome::Fail)]);
     check(&asked(Err(Reason::DnsTimeout), Reason::Ok, 60), &[("dns-record", Outcome::Unknown)]);
 }
+
+/// What may be in a Secret is looked for among files, or in a cluster whose Secrets are never read: the words say which.
+#[test]
+fn what_secrets_may_hold_is_told_as_it_was_looked_for() {
+    use crate::source::Place;
+    use crate::world::{NotCovered, Scope, Uncovered, World};
+    const ABOUT: [&str; 7] = [
+        "synapse-msc3861",
+        "authelia-client",
+        "shared-secret-matches",
+        "synapse-shared-secret",
+        "database-password",
+        "signing-keys",
+        "oidc-client-secret",
+    ];
+    let mas = || {
+        let place = || Place::whole("config.yaml");
+        let provider = found::ProviderFacts {
+            enabled: true,
+            id: found::Said::No,
+            issuer: found::Said::No,
+            client_id: found::Said::No,
+            client_secret: found::Given::No,
+            auth_method: found::Said::No,
+            scope: found::Said::No,
+            fetch_userinfo: false,
+            place: place(),
+        };
+        let password = found::Given::File("db-password".to_owned(), place());
+        let facts =
+            found::MasFacts { providers: vec![provider], database_password: password, ..found::MasFacts::default() };
+        Some(MasConfigRead { source: "config.yaml".to_owned(), config: Ok(crate::guide::MasConfig::default()), facts })
+    };
+    let words = |facts: &Facts| {
+        let items = examine(facts).into_iter().filter(|item| ABOUT.contains(&item.id));
+        items.map(|item| (item.id, item.outcome, item.evidence, item.todo)).collect::<Vec<_>>()
+    };
+    let gap = NotCovered {
+        subject: Uncovered::Kinds {
+            kinds: vec!["Secret".to_owned()],
+            words: vec!["secrets".to_owned()],
+            scope: Scope::Cluster,
+        },
+        why: "are never read from a cluster".to_owned(),
+        fix: "give a dump".to_owned(),
+        place: Place::whole(Place::CLUSTER),
+    };
+    let live = World { not_covered: vec![gap], ..World::default() };
+    let told = words(&Facts { mas: mas(), world: Some(live), ..Facts::default() });
+    assert_eq!(told.len(), ABOUT.len());
+    for (id, outcome, evidence, todo) in told {
+        assert_eq!(outcome, Outcome::Unknown, "{id}: {evidence}");
+        assert!(evidence.contains("portreeve does not read the Secrets of a cluster"), "{id}: {evidence}");
+        assert!(!evidence.contains("files") && !todo.is_empty(), "{id}: {evidence}: {todo}");
+    }
+    for (id, _, evidence, _) in words(&Facts { mas: mas(), world: Some(World::default()), ..Facts::default() }) {
+        assert!(!evidence.contains("cluster"), "{id}: {evidence}");
+    }
+}

@@ -183,7 +183,9 @@ impl Reading<'_> {
 
     /// Secrets are for whoever owns them; what is in them the doctor takes from files only.
     fn no_secrets(&mut self) {
-        let fix = "give a dump that holds them with --manifests: nothing of it is printed".to_owned();
+        let fix =
+            "give a dump that holds them, too, with --manifests in place of --cluster: nothing of them is printed"
+                .to_owned();
         let subject = Uncovered::Kinds {
             kinds: vec!["Secret".to_owned()],
             words: vec!["secrets".to_owned()],

@@ -206,6 +206,16 @@ fn time(kind: u8, text: &[u8]) -> Option<i64> {
     Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
 }
 
+/// Any bytes as a certificate: what is shown of it is short.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let Some(certificate) = read(bytes) else { return };
+    let texts = certificate.issuer.iter().chain(&certificate.subject);
+    assert!(texts.clone().all(|text| text.chars().count() <= MOST_COMMON_NAME));
+    assert!(certificate.first_names.len() <= MOST_NAMES.min(certificate.names));
+    assert!(texts.chain(&certificate.first_names).all(|text| text.len() <= 4 * MOST_NAME && !text.contains('\n')));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

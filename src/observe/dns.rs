@@ -183,6 +183,28 @@ pub(super) fn refusal(code: ResponseCode) -> Failure {
     }
 }
 
+/// Any bytes as a frame, and behind a fitting header as an answer, which names end in addresses.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    use super::resolver::addresses;
+    assert!(framed(bytes).is_none_or(|message| message.len() + 2 <= bytes.len()));
+    let Ok(name) = Name::from_ascii("mas.example.") else { return };
+    let mut asked = Message::new(7, MessageType::Query, OpCode::Query);
+    asked.add_query(Query::query(name.clone(), RecordType::A));
+    let Ok(asked) = asked.to_vec() else { return };
+    let question = Question { bytes: asked };
+    let _ = question.read(bytes);
+    // Flags, code and counts are the peer's; number and question are ours, else nothing behind them is read.
+    let Some((chosen, records)) = bytes.split_at_checked(8) else { return };
+    let counts = [&[0, 1], &chosen[2..8]].concat();
+    let (head, asked) = question.bytes.split_at(HEADER);
+    let answer = [&head[..2], &[chosen[0] | 0x80, chosen[1]], &counts, asked, records].concat();
+    if let Seen::Answer(message) = question.read(&answer) {
+        let _ = verdict(&message);
+        assert!(addresses(&name, &message).len() <= message.answers.len());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

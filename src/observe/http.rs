@@ -191,3 +191,8 @@ pub(super) fn json_object(body: &[u8]) -> Result<serde_json::Map<String, serde_j
     };
     Err(Failure::new(Reason::HttpBody, format!("the HTTP body is {what}")))
 }
+
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    decode::fuzz(bytes);
+}

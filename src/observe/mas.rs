@@ -108,3 +108,11 @@ fn names_itself(body: &[u8], issuer: Option<&str>) -> Result<String, Failure> {
     let object = http::json_object(body)?;
     Ok(format!("MAS calls itself {}", quoted(text(&object, "issuer")?)))
 }
+
+/// Any bytes as MAS's document, and as a page of the ingress controller.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(body: &[u8]) {
+    let _ = names_itself(body, None);
+    let get = Get { tls: true, host: "h", port: None, path: "/", bearer: None, body_for: &[] };
+    let _ = behind(&Answer { status: 404, body: body.to_vec() }, &get);
+}

@@ -85,6 +85,17 @@ pub(super) fn read_document(whose: &str, body: &[u8], issuer: &str) -> Result<St
     Ok(format!("{whose}'s discovery document names the configured issuer"))
 }
 
+/// Any bytes as a provider's document and as its keys.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(body: &[u8]) {
+    let _ = read_document("the provider", body, "https://auth.example.org/");
+    let _ = count_keys(body);
+    if let Ok(object) = http::json_object(body) {
+        let called = endpoints::called(&object).unwrap_or_default();
+        assert!(called.iter().all(|endpoint| endpoint.base.path.starts_with('/') && !endpoint.base.host.is_empty()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::schedule::{self, Hint, Limits, Plan, Scheduler};
+use super::schedule::{self, Hint, Limits, Plan, Scheduler, Start};
 use super::{Dial, Means, Prober, Task, converse_all};
-use crate::judge::Attempt;
+use crate::judge::{Attempt, Reason};
 use crate::matrix::{Exchange, Expect};
 
 /// One edge to be probed again and again. What belongs to it has one exchange and one beat.
@@ -59,6 +59,11 @@ impl Round {
         })
     }
 
+    /// A deep probe that failed is followed by deep ones until one ends well: a PostgreSQL without a free connection says yes to every SSLRequest, and would look well again at once.
+    fn wants_more(&self, attempts: &[Attempt]) -> bool {
+        self.expect == Expect::Allow && attempts.iter().any(|attempt| attempt.reason != Reason::Ok)
+    }
+
     /// Whether any of its peers wants a pause.
     fn hint(&self, attempts: &[Attempt]) -> Hint {
         let wants = |attempt: &Attempt| {
@@ -79,7 +84,7 @@ pub struct Patrol {
     rounds: BTreeMap<String, Round>,
     /// Edges that were exchanged while a probe of them was under way: taken in anew at its end.
     exchanged: BTreeMap<String, Round>,
-    running: JoinSet<(String, Vec<Attempt>)>,
+    running: JoinSet<(Start, Vec<Attempt>)>,
     lag: Duration,
 }
 
@@ -136,14 +141,19 @@ impl Patrol {
             let wake = self.scheduler.wake().map(|wake| self.began + wake);
             tokio::select! {
                 biased;
-                Some(Ok((edge, attempts))) = self.running.join_next(), if !self.running.is_empty() => {
-                    if self.finish(&edge, &attempts) {
-                        return (edge, attempts);
+                Some(Ok((start, attempts))) = self.running.join_next(), if !self.running.is_empty() => {
+                    if self.finish(&start, &attempts) {
+                        return (start.edge, attempts);
                     }
                 }
                 () = until(wake) => {}
             }
         }
+    }
+
+    /// From the last probe of an edge to the next, without jitter.
+    pub fn pace(&self, edge: &str) -> Option<Duration> {
+        self.scheduler.pace(edge)
     }
 
     /// How late the most overdue probe was when some were last started.
@@ -159,19 +169,22 @@ impl Patrol {
             let tasks = self.rounds.get(&start.edge).into_iter().flat_map(|round| &round.tasks);
             let tasks = tasks.map(|task| Task { deep: start.deep, ..task.clone() }).collect();
             let means = self.means.clone();
-            self.running.spawn(async move { (start.edge, converse_all(&means, tasks).await) });
+            self.running.spawn(async move { (start, converse_all(&means, tasks).await) });
         }
         self.lag = lag.max(self.scheduler.lag());
     }
 
     /// Whether the edge is still asked for.
-    fn finish(&mut self, edge: &str, attempts: &[Attempt]) -> bool {
+    fn finish(&mut self, Start { edge, deep }: &Start, attempts: &[Attempt]) -> bool {
         let round = self.rounds.get(edge);
         let hint = round.map_or(Hint::None, |round| round.hint(attempts));
         let is_known = round.is_some();
+        if *deep && round.is_some_and(|round| round.wants_more(attempts)) {
+            self.scheduler.deepen(edge);
+        }
         self.scheduler.finish(edge, hint, self.began.elapsed());
         if let Some(round) = self.exchanged.remove(edge) {
-            self.take_in(edge.to_owned(), round);
+            self.take_in(edge.clone(), round);
         }
         is_known
     }
@@ -190,7 +203,6 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::judge::Reason;
     use crate::observe::ResolvConf;
 
     fn patrol() -> Patrol {
@@ -237,5 +249,37 @@ mod tests {
         patrol.set(BTreeMap::new());
         let idle = tokio::time::timeout(3 * schedule::SHORTEST, patrol.next()).await;
         assert!(idle.is_err(), "{idle:?}");
+    }
+
+    /// A PostgreSQL that says `N` to every SSLRequest, and that it is full to every startup message.
+    async fn full(listener: tokio::net::TcpListener) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let body = b"SFATAL\0C53300\0Msorry, too many clients already\0\0";
+        let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+        let error = [&b"E"[..], &length, body].concat();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = [0; 256];
+            let _ = stream.read(&mut asked).await;
+            let _ = stream.write_all(b"N").await;
+            if matches!(stream.read(&mut asked).await, Ok(1..)) {
+                let _ = stream.write_all(&error).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_only_a_deep_probe_shows_stays_in_sight() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (edge, mut postgres) = round("a", listener.local_addr().unwrap());
+        let (ssl_mode, negotiation) = (crate::matrix::SslMode::Prefer, crate::matrix::SslNegotiation::Postgres);
+        postgres.tasks[0].exchange = Exchange::Postgres { ssl_mode, negotiation, login: None };
+        postgres.deep_interval = Duration::from_hours(1);
+        tokio::spawn(full(listener));
+        let mut patrol = patrol();
+        patrol.set(BTreeMap::from([(edge, postgres)]));
+        for _ in 0..4 {
+            let (_, attempts) = patrol.next().await;
+            assert_eq!(attempts[0].reason, Reason::ProtoMismatch, "{attempts:?}");
+        }
     }
 }

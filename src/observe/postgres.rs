@@ -151,6 +151,13 @@ fn read_reply(bytes: &[u8]) -> Result<Reply, Failure> {
     }
 }
 
+/// Any bytes as the answer to the SSLRequest and to the startup message.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let _ = read_reply(bytes);
+    startup::fuzz(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -162,7 +162,7 @@ fn as_dns(failure: Failure, instead: Reason) -> Failure {
 }
 
 /// The addresses of `name` itself, through its aliases; other records of the answer are not about it.
-fn addresses(name: &Name, answer: &Message) -> Vec<IpAddr> {
+pub(super) fn addresses(name: &Name, answer: &Message) -> Vec<IpAddr> {
     // Names compare without case.
     let mut owner = name.clone();
     owner.set_fqdn(true);

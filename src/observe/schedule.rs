@@ -112,6 +112,13 @@ struct Entry {
     pauses: u32,
 }
 
+impl Entry {
+    fn pause(&self) -> Duration {
+        let interval = self.plan.interval;
+        interval.saturating_mul(1 << self.pauses.min(16)).min(LONGEST_PAUSE.max(interval))
+    }
+}
+
 /// What is due, what is under way, and how late it all is.
 #[derive(Debug)]
 pub struct Scheduler {
@@ -218,12 +225,23 @@ impl Scheduler {
         }
         entry.beat += 1;
         entry.pauses = if hint == Hint::BackOff { entry.pauses.saturating_add(1) } else { 0 };
-        let interval = entry.plan.interval;
-        let pause = interval.saturating_mul(1 << entry.pauses.min(16)).min(LONGEST_PAUSE.max(interval));
+        let pause = entry.pause();
         // From the beat, not from the end of the probe, so that long probes do not shift it; but never in the past: what was missed is not made up for.
         let step = jittered(pause, self.limits.jitter, spread(edge, entry.beat));
         entry.due = entry.due.saturating_add(step).max(self.now);
         self.queue.insert((entry.due, edge.to_owned()));
+    }
+
+    /// The next probe of this edge is deep as well, if it has a deeper step: what only that step shows must not be hidden by the shallow probes that follow.
+    pub fn deepen(&mut self, edge: &str) {
+        if let Some(entry) = self.entries.get_mut(edge) {
+            entry.deep_due = Duration::ZERO;
+        }
+    }
+
+    /// From the last probe of this edge to the next, without jitter: longer than its interval while its peer wants a pause.
+    pub fn pace(&self, edge: &str) -> Option<Duration> {
+        self.entries.get(edge).map(Entry::pause)
     }
 
     /// When to call [`Scheduler::start`] again, if nothing ends before; `None` when only an end can help.

@@ -175,3 +175,8 @@ fn fault(fault: Fault) -> Failure {
     };
     Failure::new(Reason::ProtoMismatch, detail)
 }
+
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    reply::fuzz(bytes);
+}

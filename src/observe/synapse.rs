@@ -159,7 +159,11 @@ impl Base {
         }
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let port = authority.port_u16().and_then(|port| non_default(tls, port));
-        let path = uri.path_and_query().map_or("/", hyper::http::uri::PathAndQuery::as_str).to_owned();
+        let mut path = uri.path_and_query().map_or("/", hyper::http::uri::PathAndQuery::as_str).to_owned();
+        if !path.starts_with('/') {
+            // `https://host?query`: an empty path is asked for as `/` (RFC 9112 §3.2.1).
+            path.insert(0, '/');
+        }
         Ok(Self { tls, host, port, path })
     }
 
@@ -183,6 +187,18 @@ pub(super) fn text<'a>(
         }
         None => Err(Failure::new(Reason::HttpBody, format!("the discovery document has no {key}"))),
     }
+}
+
+/// Any bytes as Synapse's answers, and as a URL.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(body: &[u8]) {
+    let _ = read_versions(body);
+    let get = Get { tls: false, host: "h", port: None, path: "/", bearer: None, body_for: &[] };
+    for status in [200, 401, 503] {
+        let _ = read_whoami(&get, &Answer { status, body: body.to_vec() });
+    }
+    let base = std::str::from_utf8(body).ok().and_then(|url| Base::parse(url).ok());
+    assert!(base.is_none_or(|base| base.join("_matrix/x").starts_with('/')));
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ use crate::judge::{Reason, TlsFacts};
 use verify::{Capture, Notes, Shown};
 
 pub(super) use words::failure_of;
+#[cfg(fuzzing)]
+pub(super) use words::fuzz;
 
 /// The certificates of a PEM text.
 ///

@@ -116,6 +116,18 @@ pub(super) fn by_errno(errno: Errno) -> Failure {
     Failure::new(reason, detail)
 }
 
+/// Any message of the error queue.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    if let [version, kind, code, ..] = *bytes {
+        let icmp = Icmp { v6: version & 1 == 1, kind, code, offender: None };
+        let _ = icmp.reason().map(|reason| by_icmp(icmp, reason));
+    }
+    if let Some(number) = bytes.first_chunk::<4>() {
+        let _ = by_errno(Errno::from_raw(i32::from_be_bytes(*number)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

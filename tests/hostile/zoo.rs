@@ -54,37 +54,77 @@ struct Animal {
     says: &'static str,
 }
 
+fn animal(name: &'static str, chain: Chain, reason: Reason, says: &'static str) -> Animal {
+    Animal { name, chain, reason, says }
+}
+
+/// The right certificate with one thing changed.
+fn changed(authority: &Authority, change: impl Fn(&mut rcgen::CertificateParams)) -> Chain {
+    let mut params = leaf(&[NAME]);
+    change(&mut params);
+    authority.sign(&params)
+}
+
+fn old(params: &mut rcgen::CertificateParams) {
+    params.not_after = date_time_ymd(2001, 9, 9);
+}
+
 fn zoo(authority: &Authority) -> Vec<Animal> {
-    let animal = |name, chain, reason, says| Animal { name, chain, reason, says };
-    let changed = |change: &dyn Fn(&mut rcgen::CertificateParams)| {
-        let mut params = leaf(&[NAME]);
-        change(&mut params);
-        authority.sign(&params)
-    };
-    let many: Vec<String> = (0..100).map(|number| format!("h{number}.example")).collect();
-    let mut with_ours: Vec<&str> = many.iter().map(String::as_str).collect();
-    let without_ours = authority.sign(&leaf(&with_ours));
+    [right(authority), wrong_dates(authority), wrong_names(authority), wrong_issuers(authority), wrong_uses(authority)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Hosts that are not the one that is asked for.
+fn others() -> Vec<String> {
+    (0..100).map(|number| format!("h{number}.example")).collect()
+}
+
+fn right(authority: &Authority) -> Vec<Animal> {
+    let others = others();
+    let mut with_ours: Vec<&str> = others.iter().map(String::as_str).collect();
     with_ours[99] = NAME;
-    let soon = SystemTime::now() + Duration::from_mins(10);
-    let old = |params: &mut rcgen::CertificateParams| params.not_after = date_time_ymd(2001, 9, 9);
     vec![
-        animal("right", changed(&|_| {}), Reason::Ok, ""),
+        animal("right", changed(authority, |_| {}), Reason::Ok, ""),
         animal("wildcard", authority.sign(&leaf(&["*.zoo.example"])), Reason::Ok, ""),
         animal("100 names", authority.sign(&leaf(&with_ours)), Reason::Ok, ""),
         animal("intermediate", authority.sign_below(&leaf(&[NAME]), |_| {}, true), Reason::Ok, ""),
-        animal("expired", changed(&old), Reason::TlsExpired, "expired on 2001-09-09 (the clock here says 20"),
+    ]
+}
+
+fn wrong_dates(authority: &Authority) -> Vec<Animal> {
+    let soon = SystemTime::now() + Duration::from_mins(10);
+    let mut wrong_name_too = leaf(&["other.example"]);
+    old(&mut wrong_name_too);
+    vec![
+        animal("expired", changed(authority, old), Reason::TlsExpired, "expired on 2001-09-09 (the clock here says 20"),
         animal(
             "not yet valid",
-            changed(&|params| params.not_before = date_time_ymd(2039, 1, 1)),
+            changed(authority, |params| params.not_before = date_time_ymd(2039, 1, 1)),
             Reason::TlsNotYetValid,
             "not valid before 2039-01-01T00:00Z (the clock here says 20",
         ),
         animal(
             "clock skewed",
-            changed(&|params| params.not_before = soon.into()),
+            changed(authority, |params| params.not_before = soon.into()),
             Reason::TlsNotYetValid,
             "the clock here",
         ),
+        animal("expired, wrong name", authority.sign(&wrong_name_too), Reason::TlsExpired, "expired on 2001-09-09"),
+        animal(
+            "expired intermediate",
+            authority.sign_below(&leaf(&[NAME]), old, true),
+            Reason::TlsExpired,
+            "of an issuer on the way expired on 2001-09-09; the server's own ends on 2040-01-01",
+        ),
+    ]
+}
+
+fn wrong_names(authority: &Authority) -> Vec<Animal> {
+    let others = others();
+    let without_ours: Vec<&str> = others.iter().map(String::as_str).collect();
+    vec![
         animal(
             "wrong name",
             authority.sign(&leaf(&["other.example"])),
@@ -94,28 +134,21 @@ fn zoo(authority: &Authority) -> Vec<Animal> {
         animal("no name", authority.sign(&leaf(&[])), Reason::TlsNameMismatch, "it names no host (subjectAltName)"),
         animal(
             "100 other names",
-            without_ours,
+            authority.sign(&leaf(&without_ours)),
             Reason::TlsNameMismatch,
             r#"it has 100 names, "h0.example", "h1.example", "h2.example" and others"#,
         ),
-        animal(
-            "expired, wrong name",
-            {
-                let mut params = leaf(&["other.example"]);
-                old(&mut params);
-                authority.sign(&params)
-            },
-            Reason::TlsExpired,
-            "expired on 2001-09-09",
-        ),
+    ]
+}
+
+fn wrong_issuers(authority: &Authority) -> Vec<Animal> {
+    let mut traefik = leaf(&["a1b2.traefik.default"]);
+    traefik.distinguished_name.push(DnType::CommonName, "TRAEFIK DEFAULT CERT");
+    vec![
         animal("self-signed", self_signed(&leaf(&[NAME])), Reason::TlsUntrusted, "its own issuer (self-signed)"),
         animal(
             "Traefik's default",
-            self_signed(&{
-                let mut params = leaf(&["a1b2.traefik.default"]);
-                params.distinguished_name.push(DnType::CommonName, "TRAEFIK DEFAULT CERT");
-                params
-            }),
+            self_signed(&traefik),
             Reason::TlsUntrusted,
             "it is Traefik's default certificate: Traefik has none for this name",
         ),
@@ -138,21 +171,20 @@ fn zoo(authority: &Authority) -> Vec<Animal> {
             Reason::TlsUntrusted,
             "the server sends no intermediate certificate",
         ),
-        animal(
-            "expired intermediate",
-            authority.sign_below(&leaf(&[NAME]), old, true),
-            Reason::TlsExpired,
-            "of an issuer on the way expired on 2001-09-09; the server's own ends on 2040-01-01",
-        ),
+    ]
+}
+
+fn wrong_uses(authority: &Authority) -> Vec<Animal> {
+    vec![
         animal(
             "for clients",
-            changed(&|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]),
+            changed(authority, |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]),
             Reason::TlsUntrusted,
             "not for servers (extendedKeyUsage)",
         ),
         animal(
             "an authority",
-            changed(&|params| params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained)),
+            changed(authority, |params| params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained)),
             Reason::TlsUntrusted,
             "an authority's",
         ),

@@ -1,6 +1,6 @@
 //! The identity provider's side.
 
-use super::{Answer, fail, hidden, no_mas_config, pass, unknown};
+use super::{Answer, fail, hidden, no_mas_config, not_found, pass, unknown};
 use crate::doctor::facts::{Facts, at};
 use crate::doctor::found::{AutheliaClient, Given, ProviderFacts};
 use crate::doctor::tree::Said;
@@ -104,7 +104,7 @@ pub(in crate::doctor) fn issuer(facts: &Facts) -> Answer {
 fn pair(facts: &Facts) -> Result<(&ProviderFacts, &AutheliaClient), Answer> {
     let providers = providers(facts)?;
     if facts.found.authelia.is_empty() {
-        return Err(unknown("Authelia's configuration.yml is not among the files", GIVE_CONFIG));
+        return Err(not_found(facts, "Authelia's configuration.yml", GIVE_CONFIG));
     }
     let clients = || facts.found.authelia.iter().flat_map(|authelia| &authelia.clients);
     let found = providers.iter().find_map(|provider| {

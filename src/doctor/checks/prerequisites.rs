@@ -1,8 +1,8 @@
 //! What must be there before MAS.
 
 use super::{
-    Answer, GIVE_MANIFESTS, RUN_NETWORK, answer, ask, fail, hidden, no_manifests, no_mas_config, pass, probed, tag,
-    unknown, version,
+    Answer, GIVE_MANIFESTS, NO_SECRETS, RUN_NETWORK, answer, ask, fail, hidden, no_manifests, no_mas_config, pass,
+    probed, tag, unknown, unread_secrets, version,
 };
 use crate::doctor::facts::{Facts, at};
 use crate::doctor::{Outcome, tree::Said};
@@ -132,7 +132,7 @@ pub(in crate::doctor) fn tls_secret(facts: &Facts) -> Answer {
         ),
         Some(secret) => pass(format!("{}: Secret {} has a certificate and its key", secret.place, secret.name)),
         None => unknown(
-            "no TLS Secret was read",
+            if unread_secrets(facts).is_some() { NO_SECRETS } else { "no TLS Secret was read" },
             "kubectl get secret mas-tls -o jsonpath='{.type}' must print kubernetes.io/tls; its end is checked with --network",
         ),
     }

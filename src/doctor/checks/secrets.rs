@@ -1,6 +1,6 @@
 //! The secrets: there, of the right length and encoding, no placeholders, the shared one the same on both sides.
 
-use super::{Answer, fail, no_mas_config, pass, unknown, unread_secrets};
+use super::{Answer, NO_SECRETS, fail, no_mas_config, not_found, pass, unknown, unread_secrets};
 use crate::doctor::facts::Facts;
 use crate::doctor::found::{Given, Kept, Role};
 use crate::doctor::{Presence, Shape};
@@ -32,11 +32,19 @@ fn seen(facts: &Facts, role: Role, given: Option<&Given>) -> (Vec<Seen>, Option<
         }
         Some(Given::Hidden(why, place)) => hidden = Some(format!("{place}: the value is {why}")),
         Some(Given::File(name, place)) if seen.is_empty() => {
-            hidden = Some(format!("{place}: it is in the file {name}, which no Secret here has"));
+            hidden = Some(in_file(facts, name, place));
         }
         _ => {}
     }
     (seen, hidden)
+}
+
+/// A secret that MAS reads from a file, which a Secret that is mounted has or has not.
+fn in_file(facts: &Facts, name: &str, place: &Place) -> String {
+    match unread_secrets(facts) {
+        Some(_) => format!("{place}: it is in the file {name}, and {NO_SECRETS}"),
+        None => format!("{place}: it is in the file {name}, which no Secret here has"),
+    }
 }
 
 /// Judges a secret by its length and characters.
@@ -57,7 +65,9 @@ fn judge(
     match (seen.first(), hidden) {
         (Some(one), _) => pass(format!("{}: {} bytes, no placeholder", one.label, one.presence.length)),
         (None, Some(hidden)) => unknown(hidden, "look at it where it is filled in, without printing it"),
-        (None, None) if let Some(answer) = unread_secrets(facts) => answer,
+        (None, None) if unread_secrets(facts).is_some() => {
+            not_found(facts, &format!("it (the guide's key is {})", role.key()), "")
+        }
         (None, None) if facts.mas.is_some() && role != Role::Database && role != Role::Client => {
             fail(format!("neither MAS's config nor a Secret has it (the guide's key is {})", role.key()), make)
         }
@@ -121,6 +131,9 @@ pub(in crate::doctor) fn signing(facts: &Facts) -> Answer {
         let kept = facts.found.kept.iter().find(|kept| kept.role == Role::Signing);
         return match kept {
             Some(kept) => pem(kept, make),
+            None if unread_secrets(facts).is_some() => {
+                unknown(format!("MAS's config was not given, and {NO_SECRETS}"), super::GIVE_MAS_CONFIG)
+            }
             None => unknown("MAS's config was not given, and no Secret has a signing key", super::GIVE_MAS_CONFIG),
         };
     };
@@ -128,8 +141,10 @@ pub(in crate::doctor) fn signing(facts: &Facts) -> Answer {
         return pass("secrets.keys_dir holds the keys; that one of them is RSA is not seen here");
     }
     if mas.keys.is_empty() {
-        let none = || fail("MAS's config has no secrets.keys: tokens cannot be signed", make);
-        return unread_secrets(facts).unwrap_or_else(none);
+        return match unread_secrets(facts) {
+            Some(_) => not_found(facts, "secrets.keys", make),
+            None => fail("MAS's config has no secrets.keys: tokens cannot be signed", make),
+        };
     }
     let rsa = |given: &&Given| match given {
         Given::Here(presence, _) => presence.shape == Shape::PemRsa,
@@ -181,7 +196,7 @@ fn side(facts: &Facts, given: &Given) -> Option<Side> {
             let kept = facts.found.kept.iter().find(|kept| kept.key == *name);
             Some(match kept.and_then(|kept| Some((kept.presence?, kept.place.clone()))) {
                 Some((presence, place)) => Side::Known(presence, place),
-                None => Side::Hidden(format!("{place}: it is in the file {name}, which no Secret here has")),
+                None => Side::Hidden(in_file(facts, name, place)),
             })
         }
     }
@@ -205,7 +220,7 @@ pub(in crate::doctor) fn same(facts: &Facts) -> Answer {
         },
         (Some(Side::Hidden(why)), _) => unknown(format!("MAS's side: {why}"), ask),
         (_, Some(Side::Hidden(why))) => unknown(format!("Synapse's side: {why}"), ask),
-        (None, _) => unknown("MAS's side is not among the files", ask),
-        (_, None) => unknown("Synapse's side is not among the files", ask),
+        (None, _) => Answer { todo: ask.to_owned(), ..not_found(facts, "MAS's side", ask) },
+        (_, None) => Answer { todo: ask.to_owned(), ..not_found(facts, "Synapse's side", ask) },
     }
 }

@@ -1,6 +1,6 @@
 //! Synapse's side.
 
-use super::{Answer, ask, fail, hidden, no_manifests, no_mas_config, pass, unknown, version};
+use super::{Answer, ask, fail, hidden, no_manifests, no_mas_config, not_found, pass, unknown, version};
 use crate::doctor::facts::{Facts, at};
 use crate::doctor::tree::Said;
 use crate::finding::Code;
@@ -10,7 +10,7 @@ use crate::world::PortRef;
 const GIVE_CONFIG: &str = "give the ConfigMap or Secret that holds homeserver.yaml with --manifests";
 
 fn no_config(facts: &Facts) -> Option<Answer> {
-    facts.found.synapse.is_empty().then(|| unknown("Synapse's homeserver.yaml is not among the files", GIVE_CONFIG))
+    facts.found.synapse.is_empty().then(|| not_found(facts, "Synapse's homeserver.yaml", GIVE_CONFIG))
 }
 
 pub(in crate::doctor) fn msc3861(facts: &Facts) -> Answer {

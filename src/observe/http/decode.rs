@@ -239,6 +239,23 @@ fn framing<'a>(headers: impl Iterator<Item = &'a [u8]>) -> Result<State, Fault> 
     }
 }
 
+/// Any bytes as an answer: bounded, and the same in one piece and byte by byte.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let read = |size: usize| {
+        let mut decoder = Decoder::new(&[200, 401]);
+        for piece in bytes.chunks(size.max(1)) {
+            decoder.push(piece)?;
+            assert!(decoder.head.len() <= MOST_HEAD && decoder.body.len() <= MOST_BODY);
+        }
+        decoder.close();
+        Ok::<_, Fault>((decoder.begun(), decoder.status(), decoder.take()))
+    };
+    let whole = read(bytes.len());
+    assert_eq!(whole, read(1), "pieces matter");
+    assert_eq!(whole, read(7), "pieces matter");
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

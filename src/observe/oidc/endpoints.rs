@@ -129,6 +129,8 @@ mod tests {
         let document =
             br#"{"jwks_uri":"https://a/x?p=1","token_endpoint":"https://b/t","authorization_endpoint":"https://c/"}"#;
         assert_eq!(keys(document).unwrap(), ["token_endpoint b/t", "jwks_uri a/x?p=1"]);
+        let without_path = br#"{"jwks_uri":"https://a?p=1","token_endpoint":"https://b"}"#;
+        assert_eq!(keys(without_path).unwrap(), ["token_endpoint b/", "jwks_uri a/?p=1"]);
         assert_eq!(
             keys(br#"{"jwks_uri":"nowhere","token_endpoint":"https://b/"}"#).unwrap_err().reason,
             Reason::HttpBody

@@ -120,6 +120,17 @@ pub(super) fn meaning(word: Word, known: bool) -> Result<&'static str, Failure> 
     }
 }
 
+/// Any bytes as the server's decision: a word that is whole stays the same whatever follows.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let Ok(Some(word)) = read(bytes) else { return };
+    let first = (0..=bytes.len()).find_map(|end| read(&bytes[..end]).ok().flatten());
+    assert_eq!(first, Some(word), "more bytes change a word");
+    for known in [false, true] {
+        let _ = meaning(word, known);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

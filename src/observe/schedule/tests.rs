@@ -75,6 +75,28 @@ fn deep_probes_are_few() {
 }
 
 #[test]
+fn a_deep_probe_that_failed_is_followed_by_a_deep_one() {
+    let mut scheduler = Scheduler::new(Limits { jitter: 0, ..Limits::default() });
+    scheduler.insert("a", Plan { deep_interval: Some(Duration::from_hours(1)), ..plan("t", 15) }, Duration::ZERO);
+    let mut deep = Vec::new();
+    for failed in [true, true, false, false] {
+        let now = scheduler.wake().unwrap();
+        deep.push(scheduler.start(now).unwrap().deep);
+        if failed {
+            scheduler.deepen("a");
+        }
+        scheduler.finish("a", Hint::None, now);
+    }
+    assert_eq!(deep, [true, true, true, false]);
+    scheduler.deepen("stranger");
+    // Without a deeper step there is none.
+    let mut scheduler = Scheduler::new(Limits { jitter: 0, ..Limits::default() });
+    scheduler.insert("b", Plan { deep_interval: None, ..plan("t", 15) }, Duration::ZERO);
+    scheduler.deepen("b");
+    assert!(!scheduler.start(scheduler.wake().unwrap()).unwrap().deep);
+}
+
+#[test]
 fn backing_off_doubles_and_ends() {
     let mut scheduler = Scheduler::new(Limits { jitter: 0, ..Limits::default() });
     scheduler.insert("a", plan("t", 60), Duration::ZERO);
@@ -85,6 +107,7 @@ fn backing_off_doubles_and_ends() {
         scheduler.finish("a", hint, now);
         let next = scheduler.wake().unwrap();
         gaps.push(next.checked_sub(now).unwrap().as_secs());
+        assert_eq!(scheduler.pace("a"), next.checked_sub(now));
         now = next;
     }
     assert_eq!(gaps, [120, 240, 480, 900, 900, 60, 60]);

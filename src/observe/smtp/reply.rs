@@ -107,6 +107,37 @@ fn is_code_digit(place: usize, byte: u8) -> bool {
     if place == 0 { (b'2'..=b'5').contains(&byte) } else { byte.is_ascii_digit() }
 }
 
+/// Any bytes as replies: bounded, and the same in one piece and byte by byte.
+#[cfg(fuzzing)]
+pub(in crate::observe) fn fuzz(bytes: &[u8]) {
+    let read = |size: usize| {
+        let mut reader = Reader::default();
+        let mut replies = Vec::new();
+        for piece in bytes.chunks(size.max(1)) {
+            reader.push(piece);
+            loop {
+                match reader.next() {
+                    Ok(Some(reply)) => replies.push(reply),
+                    Ok(None) => break,
+                    Err(fault) => return (replies, false, Some(fault)),
+                }
+                assert!(reader.lines.len() <= MOST_LINES);
+            }
+            assert!(reader.bytes.len() < MOST_LINE);
+        }
+        (replies, reader.is_empty(), None)
+    };
+    let whole = read(bytes.len());
+    assert!(whole.0.iter().all(|reply| (200..600).contains(&reply.code) && !reply.lines.is_empty()));
+    let _ = whole.0.iter().any(|reply| reply.offers("STARTTLS"));
+    let pieces = read(1);
+    // A fault may be told earlier in pieces, but never another kind of ending.
+    assert_eq!(whole.2.is_some(), pieces.2.is_some(), "pieces matter");
+    if whole.2.is_none() {
+        assert_eq!(whole, pieces, "pieces matter");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -33,7 +33,7 @@ pub(in crate::observe) struct Shown {
 }
 
 impl Shown {
-    fn new(leaf: &[u8], intermediates: &[CertificateDer<'_>], now: UnixTime) -> Self {
+    pub(super) fn new(leaf: &[u8], intermediates: &[CertificateDer<'_>], now: UnixTime) -> Self {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let Some(leaf) = der::read(leaf) else { return Self { now, ..Self::default() } };
         let chain: Vec<der::Certificate> = intermediates.iter().filter_map(|der| der::read(der)).collect();

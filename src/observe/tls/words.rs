@@ -148,3 +148,21 @@ fn day(seconds: i64) -> Option<String> {
 fn minute(seconds: i64) -> Option<String> {
     Some(jiff::Timestamp::from_second(seconds).ok()?.strftime("%Y-%m-%dT%H:%MZ").to_string())
 }
+
+/// Any bytes as the certificates of a handshake that failed, in every way that looks at them.
+#[cfg(fuzzing)]
+pub(in crate::observe) fn fuzz(bytes: &[u8]) {
+    let Some((cut, chain)) = bytes.split_first() else { return };
+    let (leaf, issuer) = chain.split_at(chain.len().min(usize::from(*cut) * 16));
+    let shown = Shown::new(leaf, &[issuer.to_vec().into()], rustls::pki_types::UnixTime::now());
+    for error in [
+        CertificateError::Expired,
+        CertificateError::NotValidYet,
+        CertificateError::NotValidForName,
+        CertificateError::UnknownIssuer,
+        CertificateError::BadSignature,
+    ] {
+        let failure = failure_of(&rustls::Error::InvalidCertificate(error), "mas.example", Some(&shown));
+        assert!(failure.detail.len() < 8 * 1024, "a certificate writes an essay");
+    }
+}
