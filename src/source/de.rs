@@ -60,6 +60,22 @@ impl<T> Field<T> {
     }
 }
 
+/// In a schema a place does not show.
+#[cfg(test)]
+impl<T: schemars::JsonSchema> schemars::JsonSchema for Field<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        T::json_schema(generator)
+    }
+}
+
 /// The struct name by which [`Field`] asks our reader for places.
 const FIELD: &str = "$portreeve::Field";
 

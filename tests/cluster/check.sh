@@ -67,6 +67,31 @@ read -r address address6 < <(./cluster kubectl -n check get service server -o js
 for target in "$address:80" "[$address6]:80" server:80 server.check.svc.cluster.local:80; do connects "$target"; done
 done_with "a Service of the other node answers: ClusterIP, IPv6, DNS name"
 
+# The TrafficMatrix as a custom resource: the guide's is taken and filled in, mistakes are refused in the words of the CLI.
+./cluster kubectl apply -f ../../deploy/crd.yaml >/dev/null
+./cluster kubectl wait --for=condition=Established crd/trafficmatrices.portreeve.io --timeout=30s >/dev/null
+conditions=$(./cluster kubectl get crd trafficmatrices.portreeve.io -o jsonpath='{.status.conditions[*].type}')
+[[ $conditions != *NonStructural* ]] || fail "the schema is not structural: $conditions"
+./cluster kubectl create namespace matrix >/dev/null
+./cluster kubectl apply -f ../../policies/traffic-matrix.yaml >/dev/null || fail "the guide's TrafficMatrix is refused"
+filled=$(./cluster kubectl -n matrix get tmx mas -o jsonpath='{.spec.directions} {.spec.deletionPolicy} {.spec.guide.values.mas.replicaCount}')
+[ "$filled" = '["Ingress","Egress"] Keep 1' ] || fail "the TrafficMatrix reads: $filled"
+# refused SPEC MESSAGE
+refused() {
+  printf '{apiVersion: portreeve.io/v1alpha1, kind: TrafficMatrix, metadata: {name: bad, namespace: matrix}, spec: %s}\n' "$1" >"$scratch/bad.yaml"
+  if ./cluster kubectl apply -f "$scratch/bad.yaml" >"$scratch/refusal" 2>&1; then fail "taken: $1"; fi
+  grep -qF "$2" "$scratch/refusal" || fail "$1 is refused with: $(cat "$scratch/refusal")"
+}
+refused '{mode: Warn}' 'supported values: "Off", "Audit", "Enforce"'
+refused '{mdoe: Audit}' 'unknown field "spec.mdoe"'
+refused '{peers: {smtp: {host: a, service: b/c}}}' 'exactly one of service, selector, host and cidrs is expected'
+refused '{peers: {smtp: {service: b/c, allowPrivate: [10.0.0.0/8]}}}' 'it needs `host`'
+refused '{peers: {smtp: {selector: {podSelector: {}}}}}' 'matchLabels is empty'
+refused '{edges: [{name: a, from: subject, to: world, port: 1}, {name: a, from: subject, to: world, port: 2}]}' 'Duplicate value'
+refused '{probe: {interval: soon}}' 'spec.probe.interval'
+refused '{directions: []}' 'should have at least 1 items'
+done_with "a TrafficMatrix is taken and filled in, eight broken ones are refused"
+
 # A path within a node crosses the forward hook, or nothing could enforce policies there.
 ./cluster exec node-1 nft -f - <<'NFT'
 table inet check { chain forward { type filter hook forward priority 0; tcp dport 9999 counter reject; }; }

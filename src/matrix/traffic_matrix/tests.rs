@@ -1,3 +1,5 @@
+mod crd;
+
 use super::*;
 use crate::source::yaml;
 use crate::world::Protocol;
