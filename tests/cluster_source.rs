@@ -149,6 +149,10 @@ fn the_doctor_reads_everything_but_secrets() {
     // A wrong answer would be `fail`: it is not there, as far as can be seen.
     let shared = item("synapse-shared-secret");
     assert_eq!(shared["outcome"], "unknown", "{shared:#}");
+    let evidence = shared["evidence"].as_str().unwrap();
+    assert!(evidence.contains("portreeve does not read the Secrets of a cluster"), "{shared:#}");
+    assert!(shared["todo"].as_str().unwrap().contains("--manifests in place of --cluster"), "{shared:#}");
+    assert!(!items.to_string().contains("among the files"), "{items:#}");
     assert!(!api.log().iter().any(|request| request.path.contains("secret")));
     assert!(api.log().iter().any(|request| request.path.ends_with("/configmaps")));
 }

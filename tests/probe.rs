@@ -95,7 +95,7 @@ mount --bind "$1/resolv.conf" /etc/resolv.conf
 log="$1/dnsmasq.log"
 setpriv --pdeathsig KILL dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --pid-file= \
   --user=root --listen-address=127.0.0.1 --bind-interfaces --log-queries --log-facility="$log" \
-  --address=/cluster.local/ --address=/example/127.0.0.1 --address=/example/::1 \
+  --address=/cluster.local/ --address=/example/127.0.0.1 --address=/example/2001:db8::1 \
   --address=/peer.other.svc.cluster.local/127.0.0.1 --address=/peer.other.svc.cluster.local/::1 & server=$!
 trap 'kill $server' EXIT
 until grep -qs started "$log"; do kill -0 $server; sleep 0.02; done
@@ -142,6 +142,14 @@ email: {transport: smtp, mode: plain, hostname: relay.example, port: 9}
         let host = lookup["host"].as_str().unwrap();
         assert_eq!(lookup["questions"], asked(host), "{host}\n{log}");
     }
+    // This place has no IPv6 but for itself, and no client of MAS minds.
+    let probes = json["probes"].as_array().unwrap();
+    let addresses = |edge: &str| {
+        let own = probes.iter().filter(|probe| probe["edge"] == edge);
+        own.map(|probe| probe["address"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(addresses("mas-to-smtp"), ["127.0.0.1:9"], "{json:#}");
+    assert_eq!(addresses("mas-to-postgres"), ["127.0.0.1:9", "[::1]:9"], "{json:#}");
     // Without a source nothing is known to be looked up.
     let out = check(&[&format!("tcp://127.0.0.1:{}", closed()), "-o", "json"], 1, &[], &[]);
     assert!(serde_json::from_str::<serde_json::Value>(&out).unwrap().get("lookups").is_none(), "{out}");

@@ -46,6 +46,22 @@ pub(super) fn udp(address: SocketAddr, source: Option<IpAddr>) -> Result<UdpSock
     UdpSocket::from_std(std::net::UdpSocket::from(socket)).map_err(|error| ours(&error))
 }
 
+/// Whether the kernel knows a way to this address. Nothing is sent: connecting a datagram socket only looks the route up.
+pub(super) fn has_route(address: IpAddr) -> bool {
+    const DISCARD: u16 = 9;
+    let address = SocketAddr::new(address, DISCARD);
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = match socket::socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None) {
+        Ok(socket) => socket,
+        Err(errno) => return errno != Errno::EAFNOSUPPORT,
+    };
+    // ENETUNREACH: no route; EADDRNOTAVAIL: no address of this family to send from. What a policy may do (EACCES, EPERM, EHOSTUNREACH) is for the probe to see.
+    !matches!(
+        socket::connect(socket.as_raw_fd(), &SockaddrStorage::from(address)),
+        Err(Errno::ENETUNREACH | Errno::EADDRNOTAVAIL)
+    )
+}
+
 fn open(address: SocketAddr, source: Option<IpAddr>, kind: SockType) -> Result<OwnedFd, Failure> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;

@@ -64,7 +64,11 @@ fn judge(
     }
     match (seen.first(), hidden) {
         (Some(one), _) => pass(format!("{}: {} bytes, no placeholder", one.label, one.presence.length)),
-        (None, Some(hidden)) => unknown(hidden, "look at it where it is filled in, without printing it"),
+        (None, Some(hidden)) => {
+            let look = "look at it where it is filled in, without printing it";
+            let or = unread_secrets(facts).map_or_else(String::new, |gap| format!("; or {}", gap.fix));
+            unknown(hidden, format!("{look}{or}"))
+        }
         (None, None) if unread_secrets(facts).is_some() => {
             not_found(facts, &format!("it (the guide's key is {})", role.key()), "")
         }
