@@ -236,7 +236,7 @@ fn everything_has_a_type_and_a_description() {
                 wrong.push(format!("{path} has {word}"));
             }
         }
-        let inner = path.ends_with(".items") || path.ends_with(".additionalProperties");
+        let inner = ["items", "additionalProperties"].contains(&path.rsplit('.').next().unwrap_or_default());
         if !inner && !schema.contains_key("description") {
             wrong.push(format!("{path} has no description"));
         }
