@@ -11,6 +11,7 @@ mod diff;
 mod doctor;
 mod explain;
 mod formats;
+mod init;
 mod matrix;
 mod output;
 mod plan;
@@ -73,6 +74,8 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Write a TrafficMatrix out of MAS's config and what is there, asking nothing
+    Init(init::Args),
     /// Print the connections that MAS needs: ports, what breaks without them, who asks for them
     Matrix(matrix::Args),
     /// Print the one NetworkPolicy that allows exactly these connections
@@ -126,6 +129,7 @@ pub fn run() -> ExitCode {
         }
     };
     let result = match cli.command {
+        Command::Init(args) => init::run(&args),
         Command::Matrix(args) => matrix::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Audit(args) => audit::run(&args),

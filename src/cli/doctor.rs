@@ -75,14 +75,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
 }
 
 /// What the files say.
-struct Gathered {
-    inputs: Inputs,
-    values: Option<GuideValues>,
-    mas: Option<MasConfigRead>,
+pub(super) struct Gathered {
+    pub(super) inputs: Inputs,
+    pub(super) values: Option<GuideValues>,
+    /// MAS's config, of which a broken one is an answer too.
+    pub(super) mas: Option<MasConfigRead>,
     found: Found,
 }
 
-fn gather(intent: &IntentArgs, world: &WorldArgs) -> anyhow::Result<Gathered> {
+/// Reads everything that can say what is intended, configs among the objects included.
+pub(super) fn gather(intent: &IntentArgs, world: &WorldArgs) -> anyhow::Result<Gathered> {
     let source = world.source()?;
     anyhow::ensure!(
         !intent.is_empty() || source.is_some(),
