@@ -169,19 +169,12 @@ fn text(inputs: &Inputs, from: &str, subject: Option<&str>, peers: &[Peer]) -> S
         for says in &peer.says {
             let _ = writeln!(out, "    # {}", says.replace('\n', " "));
         }
-        match &peer.value {
-            Some(value) => {
-                let _ = writeln!(out, "    {}: {value}", peer.key);
-            }
-            None => {
-                let key = &peer.key;
-                let _ = writeln!(
-                    out,
-                    "    # Not known; without it {}.\n    # {key}: {{host: {key}.example.org, port: 1}}",
-                    peer.breaks
-                );
-            }
-        }
+        let _ = if let Some(value) = &peer.value {
+            writeln!(out, "    {}: {value}", peer.key)
+        } else {
+            let Peer { key, breaks, .. } = peer;
+            writeln!(out, "    # Not known; without it {breaks}.\n    # {key}: {{host: {key}.example.org, port: 1}}")
+        };
         for other in &peer.others {
             let _ = writeln!(out, "    # another source says: {other}");
         }
