@@ -98,7 +98,16 @@ impl Round {
     }
 
     pub(super) async fn attempts(&self) -> Vec<Attempt> {
-        let mut attempts = converse_all(&self.means, self.tasks()).await;
+        let edges = &self.inputs.resolution.edges;
+        let is_closed = |task: &Task| {
+            edges.iter().any(|resolved| resolved.edge.name == task.edge && resolved.edge.expect == Expect::Deny)
+        };
+        let (closed, open): (Vec<Task>, Vec<Task>) = self.tasks().into_iter().partition(is_closed);
+        let mut attempts = converse_all(&self.means, open).await;
+        // One at a time: of many rejections at once the kernel drops some (`icmp_ratemask`), and they would look like silence.
+        for task in closed {
+            attempts.extend(converse_all(&self.means, vec![task]).await);
+        }
         let made: BTreeSet<String> = attempts.iter().map(|attempt| attempt.edge.clone()).collect();
         for resolved in self.inputs.resolution.edges.iter().filter(|resolved| self.is_chosen(resolved)) {
             if !made.contains(&resolved.edge.name) {
