@@ -82,6 +82,17 @@ fn what_is_not_ours_is_left_alone() {
 }
 
 #[test]
+fn what_a_source_that_was_not_read_asks_for_is_not_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("matrix.yaml");
+    let text = "{apiVersion: portreeve.io/v1alpha1, kind: TrafficMatrix, metadata: {name: mas, namespace: matrix}, spec: {mode: Enforce, masConfigFrom: [{name: mas-config}]}}";
+    fs::write(&path, text).unwrap();
+    let (text, _) = plan(1, path.to_str().unwrap(), &[], "text");
+    assert!(text.contains("held back: spec.masConfigFrom is not read here"), "{text}");
+    assert!(text.contains("held back: no needed connection is known"), "{text}");
+}
+
+#[test]
 fn it_needs_to_know_what_is_there() {
     let (_, error) = expect(2, &["plan", "--matrix", MATRIX]);
     assert!(error.contains("give --manifests PATH"), "{error}");

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::finding::{Code, Finding};
 use crate::judge::Declared;
-use crate::judge::audit::{Audit, audit};
+use crate::judge::audit::audit;
 use crate::judge::diff::{Difference, diff};
 use crate::matrix::traffic_matrix::{Mode, Owner, TrafficMatrix};
-use crate::matrix::{Expect, Resolution};
+use crate::matrix::{Expect, Intent, Resolution, derive, resolve::resolve};
 use crate::policy::render::{Directions, MANAGED_BY, MATRIX, network_policy, policy_name};
 use crate::policy::{Dialect, Engine, Policy, PolicySet, manifest};
 use crate::world::{Labels, ObjectName, World};
@@ -90,6 +90,10 @@ pub enum Held {
     },
     /// Git writes the policies.
     Git,
+    /// A source of the matrix was not read, and its edges would be cut.
+    Unread(&'static str),
+    /// No needed edge is known: the policy would cut everything.
+    NoEdge,
     /// What must be mended first.
     Wrong(Box<Finding>),
 }
@@ -136,7 +140,7 @@ impl Plan {
     pub fn wrong(&self) -> impl Iterator<Item = &Finding> {
         self.held.iter().filter_map(|held| match held {
             Held::Wrong(finding) => Some(&**finding),
-            Held::Audit { .. } | Held::Git => None,
+            Held::Audit { .. } | Held::Git | Held::Unread(_) | Held::NoEdge => None,
         })
     }
 }
@@ -146,7 +150,9 @@ impl Plan {
 pub struct Situation<'s> {
     /// The matrix.
     pub name: &'s ObjectName,
-    /// What is intended, in the world.
+    /// What is intended.
+    pub intent: &'s Intent,
+    /// The same in the world.
     pub intended: &'s Resolution,
     /// The objects.
     pub world: &'s World,
@@ -203,6 +209,10 @@ pub fn plan(situation: &Situation<'_>, orders: &Orders) -> Plan {
     if let Some(live) = live.filter(|_| !is_ours && !orders.adopt.contains(&plan.policy.name)) {
         plan.held.push(Held::Wrong(Box::new(not_ours(live))));
     }
+    plan.held.extend(situation.intent.unread.iter().map(|key| Held::Unread(key)));
+    if !situation.intended.edges.iter().any(|edge| edge.edge.expect == Expect::Allow) {
+        plan.held.push(Held::NoEdge);
+    }
     // A needed edge that the policy does not name would be cut by it: what is missing never shrinks a policy (promise 9).
     plan.held.extend(rendered.left_out.into_iter().map(|finding| Held::Wrong(Box::new(finding))));
     weigh(&mut plan, situation, &situation.policies.with(wanted));
@@ -215,16 +225,24 @@ impl Situation<'_> {
         self.intended.subject.as_ref().map_or(&self.name.namespace, |subject| &subject.namespace)
     }
 
-    fn audit(&self, engine: &Engine<'_>) -> Audit {
-        audit(self.intended, self.world, engine.policies(), engine, self.name)
+    /// What must not be cut: the edges, and DNS, which nobody can do without even where no source asks for it.
+    fn needed(&self) -> Resolution {
+        let mut needed = self.intended.clone();
+        if !needed.edges.iter().any(|edge| edge.edge.exchange.is_dns()) {
+            let dns = Intent { edges: derive::dns(), subject: self.intent.subject.clone(), ..Intent::default() };
+            needed.edges.extend(resolve(&dns, Some(self.world)).edges);
+        }
+        needed
     }
 }
 
-/// Never lock out (promise 4): every needed edge is asked before and after, all policies together and at both ends. DNS, the agents' and Prometheus' paths are edges like the others.
+/// Never lock out (promise 4): every needed edge is asked before and after, all policies together and at both ends. The agents' and Prometheus' paths are edges like the others.
 fn weigh(plan: &mut Plan, situation: &Situation<'_>, after: &PolicySet) {
     let engine = |policies| Engine::new(situation.world, policies).with_dialect(situation.dialect);
     let (before, after) = (engine(situation.policies), engine(after));
-    let (was, becomes) = (situation.audit(&before), situation.audit(&after));
+    let needed = situation.needed();
+    let judge = |engine: &Engine<'_>| audit(&needed, situation.world, engine.policies(), engine, situation.name);
+    let (was, becomes) = (judge(&before), judge(&after));
     for (was, becomes) in was.edges.iter().zip(&becomes.edges).filter(|(was, _)| was.expect == Expect::Allow) {
         let says = |declared: Option<Declared>| declared.unwrap_or(Declared::Unknown);
         let effect = Effect {

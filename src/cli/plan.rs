@@ -56,6 +56,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let orders = inputs.matrix.as_ref().map_or_else(Orders::default, Orders::of);
     let situation = Situation {
         name: &inputs.name,
+        intent: &inputs.intent,
         intended: &inputs.resolution,
         world,
         policies: &inputs.policies,
@@ -139,6 +140,10 @@ fn why(held: &Held, plan: &Plan) -> String {
             remove_command(&plan.policy.namespace, &plan.policy.name)
         ),
         Held::Git => "Git owns the policies (policies.owner): commit what `portreeve render` prints".to_owned(),
+        Held::Unread(key) => format!(
+            "{key} is not read here, and the connections that it asks for would be cut: give the values with --guide, or MAS's config with --mas-config"
+        ),
+        Held::NoEdge => "no needed connection is known, and the policy would cut them all: say what MAS needs in `guide`, `peers` or `edges`".to_owned(),
         Held::Wrong(finding) => format!("{} {}", finding.code, finding.edge.as_deref().unwrap_or(&finding.object)),
     }
 }
@@ -161,6 +166,8 @@ fn json_of(plan: &Plan, inputs: &Inputs) -> Value {
     let held = |held: &Held| match held {
         Held::Audit { frozen } => json!({ "why": "mode", "frozen": frozen }),
         Held::Git => json!({ "why": "owner" }),
+        Held::Unread(key) => json!({ "why": "unread", "key": key }),
+        Held::NoEdge => json!({ "why": "noEdge" }),
         Held::Wrong(finding) => json!({ "why": "finding", "finding": finding }),
     };
     let effect = |effect: &Effect| {

@@ -48,7 +48,15 @@ pub fn derive(sources: &Sources) -> Intent {
     overrides::peers(&context, &mut draft);
     overrides::edges(&context, &mut draft);
     overrides::forbidden(&context, &mut draft);
-    Intent { edges: draft.edges, subject: context.subject(), findings: draft.findings, notes: draft.notes }
+    let Draft { edges, findings, notes, unread, .. } = draft;
+    Intent { edges, subject: context.subject(), findings, notes, unread }
+}
+
+/// The two edges to the cluster's DNS servers, as every MAS has them.
+pub fn dns() -> Vec<Edge> {
+    let mut draft = Draft::default();
+    outbound::dns(&Context { guides: Vec::new(), config: None, matrix: None }, &mut draft);
+    draft.edges
 }
 
 /// The sources, as the rules ask them.
@@ -106,15 +114,21 @@ impl<'s> Context<'s> {
         let Some(matrix) = self.matrix else {
             return;
         };
-        if !matrix.values_from.is_empty() && self.guides.is_empty() {
-            draft
-                .notes
-                .push("spec.guide.valuesFrom is followed by the controller only: give the values with --guide".into());
-        }
-        if !matrix.mas_config_from.is_empty() && self.config.is_none() {
-            draft
-                .notes
-                .push("spec.masConfigFrom is followed by the controller only: give the file with --mas-config".into());
+        let unread = [
+            (
+                "spec.guide.valuesFrom",
+                !matrix.values_from.is_empty() && self.guides.is_empty(),
+                "the values with --guide",
+            ),
+            (
+                "spec.masConfigFrom",
+                !matrix.mas_config_from.is_empty() && self.config.is_none(),
+                "the file with --mas-config",
+            ),
+        ];
+        for (key, _, give) in unread.into_iter().filter(|(_, is_unread, _)| *is_unread) {
+            draft.notes.push(format!("{key} is followed by the controller only: give {give}"));
+            draft.unread.push(key);
         }
         if !self.describes_mas() && !matrix.edges.is_empty() {
             draft.notes.push("no guide, MAS config or peers: only the TrafficMatrix's own edges are intended".into());
@@ -210,6 +224,7 @@ struct Draft {
     edges: Vec<Edge>,
     findings: Vec<Finding>,
     notes: Vec<String>,
+    unread: Vec<&'static str>,
     taken: BTreeSet<String>,
 }
 

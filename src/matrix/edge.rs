@@ -22,6 +22,8 @@ pub struct Intent {
     pub findings: Vec<Finding>,
     /// Plain remarks ("`mas.enabled` is false, which changes nothing here").
     pub notes: Vec<String>,
+    /// Keys of the TrafficMatrix that lead to further sources, which were not read: what they ask for is not among the edges.
+    pub unread: Vec<&'static str>,
 }
 
 /// How the subject (the pods of MAS) is found.

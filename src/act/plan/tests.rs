@@ -21,7 +21,12 @@ fn orders(mode: Mode) -> Orders {
 
 fn made(world: &World, policies: &PolicySet, orders: &Orders) -> Plan {
     let intended = guide(world);
-    plan(&Situation { name: &name(), intended: &intended, world, policies, dialect: Dialect::default() }, orders)
+    plan_for(&intended, world, policies, orders)
+}
+
+fn plan_for(intended: &Resolution, world: &World, policies: &PolicySet, orders: &Orders) -> Plan {
+    let (name, intent, dialect) = (name(), Intent::default(), Dialect::default());
+    plan(&Situation { name: &name, intent: &intent, intended, world, policies, dialect }, orders)
 }
 
 /// The policies once a plan is carried out.
@@ -42,6 +47,8 @@ fn check(plan: &Plan, step: &str, writes: bool, held: &[&str]) {
             Held::Audit { frozen: true } => "frozen".to_owned(),
             Held::Audit { frozen: false } => "audit".to_owned(),
             Held::Git => "git".to_owned(),
+            Held::Unread(key) => format!("unread {key}"),
+            Held::NoEdge => "no edge".to_owned(),
             Held::Wrong(finding) => format!("{} {}", finding.code.name(), finding.edge.as_deref().unwrap_or("-")),
         })
         .collect();
@@ -135,13 +142,36 @@ fn an_edge_without_a_known_peer_is_never_cut() {
     let mut intended = guide(&world);
     let smtp = intended.edges.iter_mut().find(|edge| edge.edge.name == "mas-to-smtp").unwrap();
     smtp.to[0].kind = crate::matrix::PeerKind::Unresolved;
-    let name = name();
+    let plan = plan_for(&intended, &world, &none, &orders(Mode::Enforce));
+    check(&plan, "create", false, &["PeerUnknown mas-to-smtp"]);
+    intended.subject = None;
+    check(&plan_for(&intended, &world, &none, &orders(Mode::Enforce)), "nothing", false, &["SubjectUnclear -"]);
+}
+
+#[test]
+fn dns_is_needed_even_where_nobody_asks_for_it() {
+    let (world, none) = world_with(&[]);
+    let mut intended = guide(&world);
+    intended.edges.retain(|edge| edge.edge.name == "mas-to-postgres");
+    let plan = plan_for(&intended, &world, &none, &orders(Mode::Enforce));
+    check(&plan, "create", false, &["LockOut mas-to-dns-udp", "LockOut mas-to-dns-tcp"]);
+    // Where it does not work anyway, nothing is lost.
+    let (world, deny) = world_with(&[DENY]);
+    check(&plan_for(&intended, &world, &deny, &orders(Mode::Enforce)), "create", true, &[]);
+}
+
+#[test]
+fn what_would_cut_everything_is_not_written() {
+    let (world, deny) = world_with(&[DENY]);
+    let mut intended = guide(&world);
+    intended.edges.retain(|edge| edge.edge.expect == Expect::Deny);
+    check(&plan_for(&intended, &world, &deny, &orders(Mode::Enforce)), "create", false, &["no edge"]);
+    let (name, dialect) = (name(), Dialect::default());
+    let intended = guide(&world);
+    let intent = Intent { unread: vec!["spec.masConfigFrom"], ..Intent::default() };
     let situation =
-        Situation { name: &name, intended: &intended, world: &world, policies: &none, dialect: Dialect::default() };
-    check(&plan(&situation, &orders(Mode::Enforce)), "create", false, &["PeerUnknown mas-to-smtp"]);
-    let nobody = Resolution { subject: None, ..intended.clone() };
-    let situation = Situation { intended: &nobody, ..situation };
-    check(&plan(&situation, &orders(Mode::Enforce)), "nothing", false, &["SubjectUnclear -"]);
+        Situation { name: &name, intent: &intent, intended: &intended, world: &world, policies: &deny, dialect };
+    check(&plan(&situation, &orders(Mode::Enforce)), "create", false, &["unread spec.masConfigFrom"]);
 }
 
 proptest! {
@@ -158,8 +188,7 @@ proptest! {
         let mut keep = kept.iter();
         intended.edges.retain(|_| *keep.next().unwrap());
         let orders = orders([Mode::Off, Mode::Audit, Mode::Enforce][usize::from(mode)]);
-        let situation = Situation { name: &name(), intended: &intended, world: &world, policies: &policies, dialect: Dialect::default() };
-        let first = plan(&situation, &orders);
+        let first = plan_for(&intended, &world, &policies, &orders);
         if first.writes() {
             let after = carried_out(&first, &policies);
             // By asking the engine anew, pair by pair, not by what the plan says of itself.
@@ -168,7 +197,7 @@ proptest! {
                 let was = first.effects.iter().find(|effect| effect.edge == edge.name).unwrap();
                 prop_assert!(was.before == Declared::Denied || edge.declared != Some(Declared::Denied), "{}", edge.name);
             }
-            let again = plan(&Situation { policies: &after, ..situation }, &orders);
+            let again = plan_for(&intended, &world, &after, &orders);
             prop_assert_eq!(again.step, Step::Nothing);
         }
     }
