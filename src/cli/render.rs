@@ -8,9 +8,10 @@ use anyhow::Context;
 use super::args::{self, IntentArgs, WorldArgs};
 use super::output::{self, Style};
 use super::{Done, Exit};
-use crate::agent::assignment::{Assignment, Intervals, config_map_name};
+use crate::agent::assignment::{Assignment, Intervals, MAX_BYTES, config_map_name};
 use crate::finding::{Finding, Severity};
 use crate::load::inputs::Inputs;
+use crate::observe::roots_from_pem;
 use crate::policy::render::{Counterpart, Directions, Rendered, network_policy, policy_name};
 use crate::source::{emit, files};
 use crate::world::ObjectName;
@@ -33,6 +34,9 @@ pub(super) struct Args {
     /// Add the ConfigMap that tells the agents what to probe
     #[arg(long)]
     agent: bool,
+    /// Certificates (PEM) that the agents are to trust beside the public roots: a private CA of the identity provider's or the mail server's
+    #[arg(long, value_name = "FILE", requires = "agent")]
+    ca: Option<PathBuf>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -75,7 +79,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     findings.extend(rendered.left_out.iter().cloned());
     eprint_findings(&findings);
     let mut outputs = outputs(name, &rendered, args.counterparts);
-    let told = args.agent.then(|| Assignment::new(&inputs.resolution, name, 0, Intervals::default()).config_map(name));
+    let told = if args.agent { Some(told(&inputs, args.ca.as_deref())?) } else { None };
     outputs.extend(told.as_ref().map(|told| agent_file(name, told)));
     let wrong = findings.iter().any(|finding| finding.code.severity() == Severity::Error);
     if let Some(folder) = &args.check {
@@ -96,6 +100,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
         }
     };
     Ok(Done { text, exit: Exit::findings_if(wrong) })
+}
+
+/// What the agents are told. A file that they could not trust by is refused here, and not in their log.
+fn told(inputs: &Inputs, ca: Option<&Path>) -> anyhow::Result<serde_json::Value> {
+    let pem = ca.map(|path| files::read(path, MAX_BYTES)).transpose()?.map(|text| text.text);
+    if let Some(pem) = &pem {
+        roots_from_pem(pem.as_bytes()).context("--ca cannot be used")?;
+    }
+    let intervals = inputs.probe.as_ref().map_or_else(Intervals::default, Intervals::from);
+    let told = Assignment::new(&inputs.resolution, &inputs.name, 0, intervals);
+    Ok(told.config_map(&inputs.name, pem.as_deref()))
 }
 
 /// Why there is no policy: the finding, and what the sources and the world said before it.

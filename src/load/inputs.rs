@@ -10,7 +10,7 @@ use crate::finding::{Code, Finding};
 use crate::guide::checklist::Collector;
 use crate::guide::{mas_config, values};
 use crate::matrix::derive::{Sources, derive};
-use crate::matrix::traffic_matrix::{self, TrafficMatrix};
+use crate::matrix::traffic_matrix::{self, ProbeSpec, TrafficMatrix};
 use crate::matrix::{Intent, Resolution, resolve::resolve};
 use crate::policy::PolicySet;
 use crate::source::files::{self, MAX_CONFIG_BYTES};
@@ -42,6 +42,8 @@ pub struct Inputs {
     pub name: ObjectName,
     /// What should be.
     pub intent: Intent,
+    /// `spec.probe` of the TrafficMatrix, if there is one.
+    pub probe: Option<ProbeSpec>,
     /// The intent in the world.
     pub resolution: Resolution,
     /// The world, if manifests or a cluster were given.
@@ -181,7 +183,7 @@ pub fn assemble(sources: &Sources, mut findings: Vec<Finding>, snapshot: Option<
     findings.extend(intent.findings.iter().cloned());
     let matrix = sources.matrix.as_ref();
     let name = matrix.map_or_else(|| ObjectName::new("matrix", "mas"), |matrix| matrix.name.clone());
-    resolved(intent, name, findings, snapshot)
+    Inputs { probe: matrix.map(|matrix| matrix.probe.clone()), ..resolved(intent, name, findings, snapshot) }
 }
 
 /// Where nothing says what should be: no edges, and the subject is found by its image.
@@ -198,6 +200,7 @@ fn resolved(intent: Intent, mut name: ObjectName, mut findings: Vec<Finding>, sn
     let mut inputs = Inputs {
         name,
         intent,
+        probe: None,
         resolution,
         world: None,
         policies: PolicySet::default(),
