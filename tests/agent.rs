@@ -286,8 +286,11 @@ fn render_tells_the_agents_how_often_and_whom_to_trust() {
     let folder = tempfile::tempdir().unwrap();
     let (matrix, ca) = (folder.path().join("matrix.yaml"), folder.path().join("ca.pem"));
     let text = std::fs::read_to_string("policies/traffic-matrix.yaml").unwrap();
-    std::fs::write(&matrix, text.replace("  mode: Enforce", "  mode: Enforce\n  probe: {interval: 2s, deepInterval: 1m}"))
-        .unwrap();
+    std::fs::write(
+        &matrix,
+        text.replace("  mode: Enforce", "  mode: Enforce\n  probe: {interval: 2s, deepInterval: 1m}"),
+    )
+    .unwrap();
     let pem = rcgen::generate_simple_self_signed(vec!["ca.example.org".to_owned()]).unwrap().cert.pem();
     std::fs::write(&ca, &pem).unwrap();
     let (matrix, ca_path) = (matrix.to_str().unwrap(), ca.to_str().unwrap());

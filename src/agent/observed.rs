@@ -26,7 +26,9 @@ const BEGINNING: f64 = 30.0;
 /// What the agents saw of an edge. Every pod counts, and the judgement takes the worst.
 ///
 /// A silent agent, one without this edge, and one whose attempts are too old all count as an attempt that was not made: unknown, never fine.
-pub fn observe(edge: &str, vantage: Vantage, witnesses: &[Witness]) -> Observation {
+///
+/// `ready` is for how long the target is Ready, if somebody says so.
+pub fn observe(edge: &str, vantage: Vantage, witnesses: &[Witness], ready: Option<Duration>) -> Observation {
     let mut observation = Observation { source_has_network: true, ..Observation::default() };
     let begun = witnesses.iter().filter(|witness| witness.vantage == Vantage::Subject);
     let begun = begun.filter_map(|witness| Some(witness.report.as_ref().ok()?.uptime_seconds)).reduce(f64::min);
@@ -53,6 +55,9 @@ pub fn observe(edge: &str, vantage: Vantage, witnesses: &[Witness]) -> Observati
             // The agent is the first container of MAS's pod.
             if begun.is_some_and(|begun| begun - seen.age_seconds < BEGINNING) {
                 observation.early.insert(observation.attempts.len());
+            }
+            if ready.is_some_and(|ready| seen.age_seconds > ready.as_secs_f64()) {
+                observation.outdated.insert(observation.attempts.len());
             }
             let limit = row.interval_seconds * FRESH_INTERVALS;
             // A lie such as NaN is not fresh either.
@@ -127,7 +132,7 @@ mod tests {
 
     #[track_caller]
     fn check(witnesses: &[Witness], reasons: &[Reason], source_has_network: bool) {
-        let observation = observe("mas-to-postgres", Vantage::Subject, witnesses);
+        let observation = observe("mas-to-postgres", Vantage::Subject, witnesses, None);
         let got: Vec<Reason> = observation.attempts.iter().map(|attempt| attempt.reason).collect();
         assert_eq!((got.as_slice(), observation.source_has_network), (reasons, source_has_network), "{observation:#?}");
     }
@@ -141,9 +146,22 @@ mod tests {
             // By the age of MAS's pod, whoever looks.
             let stranger = Witness { vantage: Vantage::Stranger, ..witness("matrix/stranger", attempts.clone()) };
             for vantage in [Vantage::Subject, Vantage::Stranger] {
-                let observation = observe("mas-to-postgres", vantage, &[subject.clone(), stranger.clone()]);
+                let both = [subject.clone(), stranger.clone()];
+                let observation = observe("mas-to-postgres", vantage, &both, None);
+                assert!(observation.outdated.is_empty());
                 assert_eq!(observation.early.into_iter().collect::<Vec<_>>(), early, "{uptime} {vantage:?}");
             }
+        }
+    }
+
+    #[test]
+    fn what_was_seen_before_the_target_was_ready_is_outdated() {
+        let attempts = vec![seen(1, 3.0, "10.0.0.1:5432", Reason::Ok), seen(2, 13.0, "10.0.0.2:5432", Reason::Ok)];
+        let witnesses = [witness("matrix/mas-0", attempts)];
+        for (ready, outdated) in [(60, vec![]), (5, vec![1]), (0, vec![0, 1])] {
+            let ready = Some(Duration::from_secs(ready));
+            let observation = observe("mas-to-postgres", Vantage::Subject, &witnesses, ready);
+            assert_eq!(observation.outdated.into_iter().collect::<Vec<_>>(), outdated, "{ready:?}");
         }
     }
 

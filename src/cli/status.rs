@@ -4,6 +4,8 @@
 
 mod text;
 
+use std::time::Duration;
+
 use anyhow::Context;
 use serde::Serialize;
 
@@ -134,7 +136,8 @@ fn judge(inputs: &Inputs, world: &World, witnesses: Vec<Witness>, now: i64) -> S
     for (name, vantage) in &assigned {
         let resolved = inputs.resolution.edges.iter().find(|resolved| resolved.edge.name == *name);
         let Some(resolved) = resolved else { continue };
-        let seen = observed::observe(name, *vantage, &witnesses);
+        let ready = resolved.ready_since(world).map(|since| Duration::from_secs((now - since).max(0).unsigned_abs()));
+        let seen = observed::observe(name, *vantage, &witnesses, ready);
         let target = Observation {
             target_up: resolved.readiness(world),
             unready: resolved.unready(world),

@@ -22,6 +22,8 @@ pub struct Observation {
     pub settling: bool,
     /// Which of `attempts` were made so soon after MAS's pod began that its policies may not have been in force: many plug-ins are seconds late.
     pub early: BTreeSet<usize>,
+    /// Which of `attempts` were made before the target was as Ready as it is now: that they failed says nothing of now.
+    pub outdated: BTreeSet<usize>,
 }
 
 /// Judges every row that was observed, and orders the findings: worst first, causes before what follows from them.
@@ -73,7 +75,9 @@ fn judge_row(row: &mut EdgeReport, observation: &Observation, audited: &[Finding
         };
         let class = attempt.reason.class(&evidence);
         let judgement = judge(row.expect, declared, class, attempt.reason, mode);
-        (attempt, class, if observation.early.contains(&index) { judgement.early() } else { judgement })
+        let judgement = if observation.early.contains(&index) { judgement.early() } else { judgement };
+        let outdated = observation.outdated.contains(&index) && row.expect == Expect::Allow;
+        (attempt, class, if outdated { judgement.outdated() } else { judgement })
     });
     // The worst pair decides; among equals the first address, so that the row does not flicker.
     let worst = judged.reduce(|worst, next| if next.2.state > worst.2.state { next } else { worst });
@@ -86,6 +90,8 @@ fn judge_row(row: &mut EdgeReport, observation: &Observation, audited: &[Finding
     }
     if state == State::Pending && !observation.early.is_empty() {
         "MAS's pod had just begun: its policies may not have been in force yet".clone_into(&mut row.needs);
+    } else if state == State::Pending && !observation.outdated.is_empty() {
+        "it failed before its target was Ready: look again after the next probe".clone_into(&mut row.needs);
     }
     row.finding = finding.map(|code| describe(code, row, attempt, audited));
 }
@@ -327,6 +333,23 @@ mod tests {
                 assert_eq!(rows[0].finding.is_some(), state == State::Violated);
                 assert_eq!(rows[0].needs.is_empty(), state != State::Pending);
             }
+        }
+    }
+
+    #[test]
+    fn what_failed_before_the_target_was_ready_may_work_now() {
+        for (declared, reason, state) in [
+            (Declared::Allowed, Reason::ConnectTimeout, State::Pending),
+            (Declared::Allowed, Reason::ConnectRefusedRst, State::Pending),
+            (Declared::Denied, Reason::ConnectTimeout, State::Violated),
+            (Declared::Allowed, Reason::Ok, State::Ok),
+        ] {
+            let mut rows = [row("mas-to-postgres", Expect::Allow, declared)];
+            let (name, observation) = seen("mas-to-postgres", &[reason]);
+            let observation = Observation { outdated: BTreeSet::from([0]), ..observation };
+            join(&mut rows, &BTreeMap::from([(name, observation)]), &[], Mode::Enforce);
+            assert_eq!(rows[0].state, Some(state), "{declared:?} {reason}");
+            assert_eq!(rows[0].needs.is_empty(), state != State::Pending);
         }
     }
 

@@ -62,6 +62,16 @@ impl Judgement {
             _ => self,
         }
     }
+
+    /// The same, of what was seen before the target became Ready: only what the policies deny is certain to go on.
+    pub(super) fn outdated(self) -> Self {
+        match (self.state, self.finding) {
+            (State::Violated, Some(code)) if code != Code::PolicyBlocks => {
+                Self { state: State::Pending, finding: None }
+            }
+            _ => self,
+        }
+    }
 }
 
 /// Joins the three facts (the table of product.md §1).

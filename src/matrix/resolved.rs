@@ -140,6 +140,12 @@ impl ResolvedEdge {
         pods().filter_map(|pod| pod.ready_since).max().is_some_and(|since| (0..=grace).contains(&(now - since)))
     }
 
+    /// Since when a pod of the target is Ready without a break, in seconds since 1970; `None` when none is, or one does not say.
+    pub fn ready_since(&self, world: &World) -> Option<i64> {
+        let ready = self.pods().map(|pod| world.pod(pod)).filter(|pod| pod.ready == Some(true) && !pod.leaving);
+        ready.map(|pod| pod.ready_since).min().flatten()
+    }
+
     fn pods(&self) -> impl Iterator<Item = PodId> {
         self.to
             .iter()

@@ -414,7 +414,7 @@ impl Reader<'_> {
             None => Ok(default),
             Some((text, at)) => match duration(&text) {
                 Some(interval) if (Duration::from_secs(1)..=most).contains(&interval) => Ok(interval),
-                _ => self.error(at, path, &format!("a duration from 1s to {}h is expected", most.as_secs() / 3600)),
+                _ => self.error(at, path, format!("a duration from 1s to {}h is expected", most.as_secs() / 3600)),
             },
         }
     }

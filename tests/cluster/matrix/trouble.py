@@ -73,6 +73,7 @@ def metric(series: str) -> float | None:
 
 def dead_peer_and_wrong_certificate(stage) -> None:
     """The relay is gone, and in the identity provider's place stands a certificate for another name."""
+    right = json.loads(kubectl("-n", "authentif", "get", "secret", "authelia-tls", "--output=json"))["data"]
     scale("mail/exim-relay", 0)
     world.make_certificate("authentif", "authelia-tls", "other.waadoo.ovh", [])
     wanted = {
@@ -80,6 +81,7 @@ def dead_peer_and_wrong_certificate(stage) -> None:
         "mas-to-authelia": Wanted("violated", "tls_untrusted", "TlsInvalid", "Traefik's default certificate"),
     }
     stage.seen("a peer without a pod, and a certificate for another name", wanted)
+    kubectl("-n", "authentif", "patch", "secret", "authelia-tls", f"--patch={json.dumps({'data': right})}")
     scale("mail/exim-relay", 1)
     world.rolled_out("mail/exim-relay")
 

@@ -27,6 +27,7 @@ fn check(pods: &[(&str, &str, &str, bool)], up: bool, unready: &[&str], settling
     let resolution = resolve(&intent(vec![out]), Some(&world));
     let resolved = &resolution.edges[0];
     assert_eq!(resolved.readiness(&world), Some(up));
+    assert_eq!(resolved.ready_since(&world), up.then_some(THEN));
     let got: Vec<String> = resolved.unready(&world).iter().map(ToString::to_string).collect();
     assert_eq!(got, unready);
     assert_eq!([0, 119, 121, 301, -1].map(|after| resolved.is_settling(&world, THEN + after)), settling);
