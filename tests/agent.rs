@@ -294,7 +294,8 @@ fn render_tells_the_agents_how_often_and_whom_to_trust() {
     let pem = rcgen::generate_simple_self_signed(vec!["ca.example.org".to_owned()]).unwrap().cert.pem();
     std::fs::write(&ca, &pem).unwrap();
     let (matrix, ca_path) = (matrix.to_str().unwrap(), ca.to_str().unwrap());
-    let args = ["render", "--matrix", matrix, "--agent", "--ca", ca_path, "-o", "json"];
+    let cluster = ["--manifests", "policies/cluster"];
+    let args = [&["render", "--matrix", matrix][..], &cluster, &["--agent", "--ca", ca_path, "-o", "json"]].concat();
     let rendered: Value = serde_json::from_slice(&binary::portreeve(&args).stdout).unwrap();
     let data = &rendered["agent"]["data"];
     assert_eq!(data["ca.pem"], pem);

@@ -1,5 +1,6 @@
 """Looks at the status again and again, until the edges are as they should be, and at what they are on the way."""
 
+import collections
 import time
 from dataclasses import dataclass
 
@@ -60,15 +61,17 @@ class Watch:
                 raise Failed("not as wanted within 75 s:\n" + "\n".join(f"  {name}: {told}" for name, told in wrong.items()))
             time.sleep(PAUSE)
 
-    def steady(self, seconds: float, states: tuple[str, ...]) -> int:
-        """No edge has another state for so long. Gives how often was looked."""
-        end, looks = time.monotonic() + seconds, 0
+    def steady(self, seconds: float, states: tuple[str, ...]) -> str:
+        """No edge has another state for so long. Gives how often was looked, and what was seen."""
+        end, looks, seen = time.monotonic() + seconds, 0, collections.Counter()
         while time.monotonic() < end:
-            if strange := [line(row) for row in self.agents.rows().values() if row["state"] not in states]:
+            rows = self.agents.rows().values()
+            if strange := [line(row) for row in rows if row["state"] not in states]:
                 raise Failed(f"after {looks} looks: {strange}")
             looks += 1
+            seen.update(row["state"] for row in rows)
             time.sleep(PAUSE)
-        return looks
+        return f"{looks} looks in {seconds:.0f} s ({', '.join(f'{count} times {state}' for state, count in seen.most_common())})"
 
 
 def multiple(edge: str) -> int:
