@@ -106,7 +106,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
 fn told(inputs: &Inputs, ca: Option<&Path>) -> anyhow::Result<serde_json::Value> {
     let pem = ca.map(|path| files::read(path, MAX_BYTES)).transpose()?.map(|text| text.text);
     if let Some(pem) = &pem {
-        roots_from_pem(pem.as_bytes()).context("--ca cannot be used")?;
+        let roots = roots_from_pem(pem.as_bytes()).context("--ca cannot be used")?;
+        anyhow::ensure!(!roots.is_empty(), "--ca cannot be used: there is no certificate (PEM) in it");
     }
     let intervals = inputs.probe.as_ref().map_or_else(Intervals::default, Intervals::from);
     let told = Assignment::new(&inputs.resolution, &inputs.name, 0, intervals);
