@@ -279,3 +279,30 @@ fn render_writes_the_agents_file() {
     portreeve::agent::assignment::Assignment::parse(text.as_bytes()).unwrap();
     insta::assert_snapshot!(text);
 }
+
+/// What the TrafficMatrix says of intervals, and a private CA, go along; what no agent could use is refused.
+#[test]
+fn render_tells_the_agents_how_often_and_whom_to_trust() {
+    let folder = tempfile::tempdir().unwrap();
+    let (matrix, ca) = (folder.path().join("matrix.yaml"), folder.path().join("ca.pem"));
+    let text = std::fs::read_to_string("policies/traffic-matrix.yaml").unwrap();
+    std::fs::write(
+        &matrix,
+        text.replace("  mode: Enforce", "  mode: Enforce\n  probe: {interval: 2s, deepInterval: 1m}"),
+    )
+    .unwrap();
+    let pem = rcgen::generate_simple_self_signed(vec!["ca.example.org".to_owned()]).unwrap().cert.pem();
+    std::fs::write(&ca, &pem).unwrap();
+    let (matrix, ca_path) = (matrix.to_str().unwrap(), ca.to_str().unwrap());
+    let cluster = ["--manifests", "policies/cluster"];
+    let args = [&["render", "--matrix", matrix][..], &cluster, &["--agent", "--ca", ca_path, "-o", "json"]].concat();
+    let rendered: Value = serde_json::from_slice(&binary::portreeve(&args).stdout).unwrap();
+    let data = &rendered["agent"]["data"];
+    assert_eq!(data["ca.pem"], pem);
+    let told = portreeve::agent::assignment::Assignment::parse(data["agent.json"].as_str().unwrap().as_bytes());
+    let intervals = told.unwrap().intervals;
+    assert_eq!((intervals.probe(), intervals.deep()), (Duration::from_secs(2), Duration::from_mins(1)));
+    std::fs::write(&ca, "no certificate").unwrap();
+    let refused = binary::portreeve(&args);
+    assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
+}

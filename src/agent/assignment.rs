@@ -3,11 +3,13 @@
 //! It holds names and Service addresses, never a pod's: a mounted ConfigMap lags a minute or two behind, so the agent resolves at each probe.
 //! Nothing that is not in it is ever dialled.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::matrix::traffic_matrix::ProbeSpec;
 use crate::matrix::{Exchange, Expect, Party, PeerKind, Resolution, ResolvedEdge};
 use crate::policy::render::{MANAGED_BY, MATRIX};
 use crate::world::ObjectName;
@@ -22,6 +24,8 @@ const MAX_EDGES: usize = 1000;
 const MAX_PLACES: usize = 64;
 /// The key in the ConfigMap, and the file's name where it is mounted.
 pub const KEY: &str = "agent.json";
+/// The key of the certificates that are trusted beside the public roots.
+pub const CA_KEY: &str = "ca.pem";
 
 /// The ConfigMap's name for a matrix.
 pub fn config_map_name(matrix: &ObjectName) -> String {
@@ -78,6 +82,12 @@ impl Default for Intervals {
     /// Those of product.md §5: 15 s and 5 min.
     fn default() -> Self {
         Self { probe_seconds: 15.0, deep_seconds: 300.0 }
+    }
+}
+
+impl From<&ProbeSpec> for Intervals {
+    fn from(spec: &ProbeSpec) -> Self {
+        Self { probe_seconds: spec.interval.as_secs_f64(), deep_seconds: spec.deep_interval.as_secs_f64() }
     }
 }
 
@@ -208,8 +218,10 @@ impl Assignment {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
-    /// The ConfigMap that holds it.
-    pub fn config_map(&self, matrix: &ObjectName) -> serde_json::Value {
+    /// The ConfigMap that holds it, and the certificates (PEM) that are to be trusted beside the public roots.
+    pub fn config_map(&self, matrix: &ObjectName, ca: Option<&str>) -> serde_json::Value {
+        let mut data = BTreeMap::from([(KEY, self.to_json())]);
+        data.extend(ca.map(|pem| (CA_KEY, pem.to_owned())));
         serde_json::json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -218,7 +230,7 @@ impl Assignment {
                 "namespace": matrix.namespace,
                 "labels": {MANAGED_BY: "portreeve", MATRIX: matrix.name},
             },
-            "data": {KEY: self.to_json()},
+            "data": data,
         })
     }
 }

@@ -62,7 +62,10 @@ impl Notebook {
     pub(super) fn write(&mut self, edge: &str, attempts: &[Attempt], now: Duration) {
         let Some(page) = self.edges.get_mut(edge) else { return };
         let found: Vec<Option<SocketAddr>> = attempts.iter().map(|attempt| attempt.address).collect();
-        page.attempts.retain(|old| found.contains(&old.attempt.address));
+        // A name that is not answered for once says nothing of the addresses that it had.
+        let lost = |attempt: &Attempt| attempt.address.is_none() && attempt.reason.is_silence();
+        let once = attempts.iter().all(lost) && page.attempts.back().is_some_and(|old| !lost(&old.attempt));
+        page.attempts.retain(|old| once || found.contains(&old.attempt.address));
         for attempt in attempts {
             self.seq += 1;
             let before = page.attempts.iter().rfind(|old| old.attempt.address == attempt.address);
@@ -74,17 +77,15 @@ impl Notebook {
         }
     }
 
-    /// The newest probe of every edge that had one.
-    pub(super) fn newest(&self) -> BTreeMap<String, Vec<Attempt>> {
-        let newest = |page: &Page| {
-            let mut by_address: BTreeMap<Option<SocketAddr>, Attempt> = BTreeMap::new();
-            for Line { attempt, .. } in &page.attempts {
-                by_address.insert(attempt.address, attempt.clone());
-            }
-            by_address.into_values().collect::<Vec<_>>()
+    /// What counts of every edge that was probed.
+    pub(super) fn settled(&self) -> BTreeMap<String, Vec<Attempt>> {
+        let settled = |page: &Page| {
+            let lines =
+                report::settled(&page.attempts, |line| line.attempt.address, |line| line.attempt.reason.is_silence());
+            lines.into_iter().map(|line| line.attempt.clone()).collect::<Vec<_>>()
         };
         let pages = self.edges.iter().filter(|(_, page)| !page.attempts.is_empty());
-        pages.map(|(name, page)| (name.clone(), newest(page))).collect()
+        pages.map(|(name, page)| (name.clone(), settled(page))).collect()
     }
 
     /// The report of this moment.
@@ -154,6 +155,15 @@ mod tests {
         notebook.pace("stranger", at(1));
         let intervals = notebook.report(Vantage::Subject, &[], at(100)).edges;
         assert_eq!(intervals.iter().map(|row| row.interval_seconds).collect::<Vec<_>>(), [120.0, 60.0]);
+        // The name is not answered for: once its addresses stay, twice they go.
+        let lost = Attempt { reason: Reason::DnsTimeout, ..attempt(None) };
+        let mut deaf = Notebook::default();
+        deaf.assign(1, "matrix/mas", &both);
+        deaf.write("a", &[attempt(one)], at(10));
+        deaf.write("a", std::slice::from_ref(&lost), at(20));
+        check(&deaf, "a", &[(1, 90.0, one), (2, 80.0, None)]);
+        deaf.write("a", &[lost], at(30));
+        check(&deaf, "a", &[(2, 80.0, None), (3, 70.0, None)]);
         // The name is gone.
         notebook.write("a", &[attempt(None)], at(40));
         check(&notebook, "a", &[(5, 60.0, None)]);

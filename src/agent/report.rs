@@ -3,6 +3,7 @@
 //! A report is plain facts with their age on the agent's own monotonic clock, so neither side's wall clock matters. Reading one trusts nothing: it is
 //! bounded, what this program does not know counts as unknown, and texts lose their control characters.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -96,6 +97,11 @@ impl Seen {
         }
     }
 
+    /// [`Reason::is_silence`]; what this program does not know is none.
+    pub fn is_silence(&self) -> bool {
+        Reason::ALL.into_iter().any(|reason| reason.as_str() == self.reason && reason.is_silence())
+    }
+
     /// As an attempt at `edge`. A reason that this program does not know proves nothing.
     pub fn attempt(&self, edge: &str) -> Attempt {
         let reason = Reason::ALL.into_iter().find(|reason| reason.as_str() == self.reason);
@@ -110,6 +116,30 @@ impl Seen {
             tls,
         }
     }
+}
+
+/// What counts of the attempts at an edge, oldest first: the newest at each address; but silence only when it came twice in a row, for a lost packet is
+/// silence, too.
+pub(super) fn settled<'a, T: 'a>(
+    attempts: impl IntoIterator<Item = &'a T>,
+    address: impl Fn(&T) -> Option<SocketAddr>,
+    is_silence: impl Fn(&T) -> bool,
+) -> Vec<&'a T> {
+    let mut by_address: BTreeMap<Option<SocketAddr>, Vec<&T>> = BTreeMap::new();
+    for attempt in attempts {
+        by_address.entry(address(attempt)).or_default().push(attempt);
+    }
+    // Addresses are kept beside a name that was not answered for only when it was once.
+    if by_address.len() > 1 && by_address.get(&None).is_some_and(|lost| lost.iter().all(|attempt| is_silence(attempt)))
+    {
+        by_address.remove(&None);
+    }
+    let counts = |attempts: &Vec<&'a T>| match attempts.as_slice() {
+        [.., before, newest] if is_silence(newest) && !is_silence(before) => Some(*before),
+        [.., newest] => Some(*newest),
+        [] => None,
+    };
+    by_address.values().filter_map(counts).collect()
 }
 
 /// A report that cannot be used.

@@ -217,8 +217,9 @@ impl Agent {
         let ours: Vec<&Assigned> = assignment.edges.iter().filter(|edge| edge.vantage == self.desk.vantage).collect();
         let rounds: BTreeMap<String, Round> =
             ours.iter().map(|edge| (edge.name.clone(), self.round(edge, assignment.intervals))).collect();
+        // Silence takes the whole deadline, and the next probe waits for its end.
         let beats: BTreeMap<String, Duration> =
-            rounds.iter().map(|(name, round)| (name.clone(), round.beat())).collect();
+            rounds.iter().map(|(name, round)| (name.clone(), round.beat().max(DEADLINE))).collect();
         tracing::info!(
             matrix = assignment.matrix,
             generation = assignment.generation,
@@ -265,9 +266,9 @@ impl Agent {
     /// What an agent can say by itself: without policies and endpoints many a silence stays unknown.
     fn publish(&self) {
         let Some(assignment) = &self.assignment else { return };
-        let newest = self.desk.notebook().newest();
-        let alive = newest.values().flatten().any(|attempt| attempt.reason.is_from_outside());
-        let observed: BTreeMap<String, Observation> = newest
+        let settled = self.desk.notebook().settled();
+        let alive = settled.values().flatten().any(|attempt| attempt.reason.is_from_outside());
+        let observed: BTreeMap<String, Observation> = settled
             .into_iter()
             .map(|(edge, attempts)| {
                 (edge, Observation { attempts, source_has_network: alive, ..Observation::default() })

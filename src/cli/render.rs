@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::args::{self, IntentArgs, WorldArgs};
 use super::output::{self, Style};
 use super::{Done, Exit};
-use crate::agent::assignment::{Assignment, Intervals, config_map_name};
+use crate::agent::assignment::{Assignment, Intervals, MAX_BYTES, config_map_name};
 use crate::finding::{Finding, Severity};
 use crate::load::inputs::Inputs;
 use crate::policy::render::{Counterpart, Rendered, network_policy, policy_name};
@@ -33,6 +33,9 @@ pub(super) struct Args {
     /// Add the ConfigMap that tells the agents what to probe
     #[arg(long)]
     agent: bool,
+    /// Certificates (PEM) that the agents are to trust beside the public roots: a private CA of the identity provider's or the mail server's
+    #[arg(long, value_name = "FILE", requires = "agent")]
+    ca: Option<PathBuf>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -75,7 +78,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     findings.extend(rendered.left_out.iter().cloned());
     eprint_findings(&findings);
     let mut outputs = outputs(name, &rendered, args.counterparts);
-    let told = args.agent.then(|| Assignment::new(&inputs.resolution, name, 0, Intervals::default()).config_map(name));
+    let told = if args.agent { Some(told(&inputs, args.ca.as_deref())?) } else { None };
     outputs.extend(told.as_ref().map(|told| agent_file(name, told)));
     let wrong = findings.iter().any(|finding| finding.code.severity() == Severity::Error);
     if let Some(folder) = &args.check {
@@ -96,6 +99,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
         }
     };
     Ok(Done { text, exit: Exit::findings_if(wrong) })
+}
+
+/// What the agents are told. A file that they could not trust by is refused here, and not in their log.
+fn told(inputs: &Inputs, ca: Option<&Path>) -> anyhow::Result<serde_json::Value> {
+    let pem = ca.map(|path| files::read(path, MAX_BYTES)).transpose()?.map(|text| text.text);
+    // Elsewhere nothing probes, so nothing reads certificates there.
+    #[cfg(target_os = "linux")]
+    if let Some(pem) = &pem {
+        let roots = crate::observe::roots_from_pem(pem.as_bytes()).context("--ca cannot be used")?;
+        anyhow::ensure!(!roots.is_empty(), "--ca cannot be used: there is no certificate (PEM) in it");
+    }
+    let intervals = inputs.matrix.as_ref().map_or_else(Intervals::default, |matrix| Intervals::from(&matrix.probe));
+    let told = Assignment::new(&inputs.resolution, &inputs.name, 0, intervals);
+    Ok(told.config_map(&inputs.name, pem.as_deref()))
 }
 
 /// Why there is no policy: the finding, and what the sources and the world said before it.

@@ -4,6 +4,8 @@
 
 mod text;
 
+use std::time::Duration;
+
 use anyhow::Context;
 use serde::Serialize;
 
@@ -80,7 +82,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     );
     let world = inputs.world.as_ref().context("the cluster shows no objects")?;
     let witnesses = witnesses(&inputs, world, &access)?;
-    let mut status = judge(&inputs, world, witnesses);
+    let mut status = judge(&inputs, world, witnesses, jiff::Timestamp::now().as_second());
     if let Some(edge) = &args.edge {
         let names = || status.rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>().join(", ");
         anyhow::ensure!(
@@ -124,7 +126,8 @@ fn witnesses(inputs: &Inputs, world: &World, access: &Access) -> anyhow::Result<
     })
 }
 
-fn judge(inputs: &Inputs, world: &World, witnesses: Vec<Witness>) -> Status {
+/// `now` in seconds since 1970, for how long pods have been as they are.
+fn judge(inputs: &Inputs, world: &World, witnesses: Vec<Witness>, now: i64) -> Status {
     let engine = Engine::new(world, &inputs.policies);
     let audited = audit(&inputs.resolution, world, &inputs.policies, &engine, &inputs.name);
     let assignment = Assignment::new(&inputs.resolution, &inputs.name, 0, Intervals::default());
@@ -133,8 +136,15 @@ fn judge(inputs: &Inputs, world: &World, witnesses: Vec<Witness>) -> Status {
     for (name, vantage) in &assigned {
         let resolved = inputs.resolution.edges.iter().find(|resolved| resolved.edge.name == *name);
         let Some(resolved) = resolved else { continue };
-        let seen = observed::observe(name, *vantage, &witnesses);
-        observed.insert(name.clone(), Observation { target_up: resolved.readiness(world), ..seen });
+        let ready = resolved.ready_since(world).map(|since| Duration::from_secs((now - since).max(0).unsigned_abs()));
+        let seen = observed::observe(name, *vantage, &witnesses, ready);
+        let target = Observation {
+            target_up: resolved.readiness(world),
+            unready: resolved.unready(world),
+            settling: resolved.is_settling(world, now),
+            ..seen
+        };
+        observed.insert(name.clone(), target);
     }
     let mut rows = audited.edges;
     let mut findings = join(&mut rows, &observed, &audited.findings, Mode::Enforce);

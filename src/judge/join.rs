@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Attempt, Class, Declared, EdgeReport, Evidence, Judgement, Mode, Reason, State, judge};
 use crate::finding::{Code, Finding};
-use crate::matrix::Expect;
+use crate::matrix::{Exchange, Expect};
 
 /// What was observed of one edge in one cycle.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,10 @@ pub struct Observation {
     pub unready: BTreeSet<IpAddr>,
     /// No pod of the target is Ready, but not for long: a roll-out is as likely as an outage.
     pub settling: bool,
+    /// Which of `attempts` were made so soon after MAS's pod began that its policies may not have been in force: many plug-ins are seconds late.
+    pub early: BTreeSet<usize>,
+    /// Which of `attempts` were made before the target was as Ready as it is now: that they failed says nothing of now.
+    pub outdated: BTreeSet<usize>,
 }
 
 /// Judges every row that was observed, and orders the findings: worst first, causes before what follows from them.
@@ -54,20 +58,26 @@ fn judge_row(row: &mut EdgeReport, observation: &Observation, audited: &[Finding
     let served: Vec<&Attempt> = observation.attempts.iter().filter(|attempt| !comes_or_goes(attempt)).collect();
     // What must not work must not work anywhere.
     let all_decide = served.is_empty() || row.expect == Expect::Deny;
-    let decisive = observation.attempts.iter().filter(|attempt| all_decide || !comes_or_goes(attempt));
-    let judged = decisive.map(|attempt| {
+    let decisive = observation.attempts.iter().enumerate().filter(|(_, attempt)| all_decide || !comes_or_goes(attempt));
+    let judged = decisive.map(|(index, attempt)| {
         let evidence = Evidence {
             is_dns: row.exchange.is_dns(),
             target_up: observation.target_up,
             source_has_network: observation.source_has_network,
-            offender_is_target: attempt.offender.is_some() && attempt.offender == attempt.address.map(|a| a.ip()),
+            // A closed TCP port answers with a reset. Over UDP it may be the target; but address translation puts a Service's address on a node's refusals, too.
+            offender_is_target: row.exchange == Exchange::DnsUdp
+                && attempt.offender.is_some()
+                && attempt.offender == attempt.address.map(|a| a.ip()),
             declared_denied: declared == Declared::Denied,
             must_not_work: row.expect == Expect::Deny,
             comes_or_goes: (comes_or_goes(attempt) && !served.is_empty()) || observation.settling,
             relayed: row.exchange.is_relayed(),
         };
         let class = attempt.reason.class(&evidence);
-        (attempt, class, judge(row.expect, declared, class, attempt.reason, mode))
+        let judgement = judge(row.expect, declared, class, attempt.reason, mode);
+        let judgement = if observation.early.contains(&index) { judgement.early() } else { judgement };
+        let outdated = observation.outdated.contains(&index) && row.expect == Expect::Allow;
+        (attempt, class, if outdated { judgement.outdated() } else { judgement })
     });
     // The worst pair decides; among equals the first address, so that the row does not flicker.
     let worst = judged.reduce(|worst, next| if next.2.state > worst.2.state { next } else { worst });
@@ -77,6 +87,11 @@ fn judge_row(row: &mut EdgeReport, observation: &Observation, audited: &[Finding
     row.state = Some(state);
     if state == State::Unknown && (observation.settling || comes_or_goes(attempt)) {
         "its pods come or go (not Ready): look again when they have settled".clone_into(&mut row.needs);
+    }
+    if state == State::Pending && !observation.early.is_empty() {
+        "MAS's pod had just begun: its policies may not have been in force yet".clone_into(&mut row.needs);
+    } else if state == State::Pending && !observation.outdated.is_empty() {
+        "it failed before its target was Ready: look again after the next probe".clone_into(&mut row.needs);
     }
     row.finding = finding.map(|code| describe(code, row, attempt, audited));
 }
@@ -194,7 +209,6 @@ impl Reason {
 mod tests {
     use super::super::Phases;
     use super::*;
-    use crate::matrix::Exchange;
 
     fn row(name: &str, expect: Expect, declared: Declared) -> EdgeReport {
         EdgeReport {
@@ -278,6 +292,65 @@ mod tests {
         // What works works, Ready or not; and what must not, must not.
         check_roll_out(Allow, &[(Ok, 1, false)], true, State::Ok);
         check_roll_out(Deny, &[(ConnectTimeout, 1, true), (Ok, 2, false)], false, State::Violated);
+    }
+
+    /// A node that rejects a connection to a Service seems to be the Service: conntrack translates the ICMP error's source back.
+    #[test]
+    fn a_refusal_in_the_name_of_a_service_is_a_policys() {
+        for (edge, declared, class) in [
+            ("mas-to-postgres", Declared::Denied, Class::Blocked),
+            ("mas-to-postgres", Declared::Allowed, Class::Blocked),
+            ("mas-to-dns-udp", Declared::Denied, Class::Blocked),
+            ("mas-to-dns-udp", Declared::Allowed, Class::Down),
+        ] {
+            let mut rows = [row(edge, Expect::Allow, declared)];
+            let (name, mut observation) = seen(edge, &[Reason::IcmpPortUnreachable]);
+            let service = IpAddr::from([10, 96, 0, 10]);
+            observation.attempts[0].address = Some((service, 53).into());
+            observation.attempts[0].offender = Some(service);
+            join(&mut rows, &BTreeMap::from([(name, observation)]), &[], Mode::Enforce);
+            assert_eq!(rows[0].observed, Some(class), "{edge} {declared:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_pod_sees_as_it_begins_accuses_nobody() {
+        for (expect, declared, reason, state, early) in [
+            (Expect::Deny, Declared::Denied, Reason::Ok, State::Violated, State::Pending),
+            (Expect::Allow, Declared::Allowed, Reason::IcmpAdminProhibited, State::Violated, State::Pending),
+            // This is as the policies say, late or not.
+            (Expect::Deny, Declared::Allowed, Reason::Ok, State::Violated, State::Violated),
+            (Expect::Allow, Declared::Denied, Reason::IcmpAdminProhibited, State::Violated, State::Violated),
+            (Expect::Allow, Declared::Allowed, Reason::ConnectRefusedRst, State::Violated, State::Violated),
+            (Expect::Deny, Declared::Denied, Reason::IcmpAdminProhibited, State::Ok, State::Ok),
+        ] {
+            for (indexes, state) in [(BTreeSet::new(), state), (BTreeSet::from([0]), early)] {
+                let mut rows = [row("mas-to-postgres", expect, declared)];
+                let (name, observation) = seen("mas-to-postgres", &[reason]);
+                let observation = Observation { early: indexes, ..observation };
+                join(&mut rows, &BTreeMap::from([(name, observation)]), &[], Mode::Enforce);
+                assert_eq!(rows[0].state, Some(state), "{expect:?} {declared:?} {reason}");
+                assert_eq!(rows[0].finding.is_some(), state == State::Violated);
+                assert_eq!(rows[0].needs.is_empty(), state != State::Pending);
+            }
+        }
+    }
+
+    #[test]
+    fn what_failed_before_the_target_was_ready_may_work_now() {
+        for (declared, reason, state) in [
+            (Declared::Allowed, Reason::ConnectTimeout, State::Pending),
+            (Declared::Allowed, Reason::ConnectRefusedRst, State::Pending),
+            (Declared::Denied, Reason::ConnectTimeout, State::Violated),
+            (Declared::Allowed, Reason::Ok, State::Ok),
+        ] {
+            let mut rows = [row("mas-to-postgres", Expect::Allow, declared)];
+            let (name, observation) = seen("mas-to-postgres", &[reason]);
+            let observation = Observation { outdated: BTreeSet::from([0]), ..observation };
+            join(&mut rows, &BTreeMap::from([(name, observation)]), &[], Mode::Enforce);
+            assert_eq!(rows[0].state, Some(state), "{declared:?} {reason}");
+            assert_eq!(rows[0].needs.is_empty(), state != State::Pending);
+        }
     }
 
     #[test]

@@ -130,6 +130,13 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Nothing came back in time: a policy's silence, or a packet that was lost.
+    pub fn is_silence(self) -> bool {
+        matches!(self, Self::ConnectTimeout | Self::DnsTimeout | Self::FirstByteTimeout)
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -173,7 +180,7 @@ pub struct Evidence {
     pub target_up: Option<bool>,
     /// The source reached something else in the same cycle, so it has a network.
     pub source_has_network: bool,
-    /// The ICMP error came from the target itself, not from a router or node before it.
+    /// Over UDP: the ICMP error came from the target's address, not from a router or node before it.
     pub offender_is_target: bool,
     /// The policies say denied.
     pub declared_denied: bool,
@@ -219,7 +226,8 @@ impl Reason {
             Self::DnsTimeout | Self::DnsServfail | Self::DnsRefused | Self::DnsNxdomain | Self::ProberError => {
                 Class::Unknown
             }
-            Self::IcmpPortUnreachable if evidence.offender_is_target || known_down => Class::Down,
+            Self::IcmpPortUnreachable if known_down => Class::Down,
+            Self::IcmpPortUnreachable if evidence.offender_is_target && !evidence.declared_denied => Class::Down,
             Self::IcmpPortUnreachable if proven_up => Class::Blocked,
             // A REJECT and a Service without endpoints look alike.
             Self::IcmpPortUnreachable => Class::Unknown,
@@ -264,7 +272,14 @@ mod tests {
         check(Reason::ConnectTimeout, Evidence { source_has_network: false, ..up }, Class::Unknown);
         check(Reason::ConnectTimeout, down, Class::Down);
         check(Reason::IcmpPortUnreachable, up, Class::Blocked);
-        check(Reason::IcmpPortUnreachable, Evidence { offender_is_target: true, ..up }, Class::Down);
+        let itself = Evidence { offender_is_target: true, ..up };
+        check(Reason::IcmpPortUnreachable, itself, Class::Down);
+        check(Reason::IcmpPortUnreachable, Evidence { declared_denied: true, ..itself }, Class::Blocked);
+        check(
+            Reason::IcmpPortUnreachable,
+            Evidence { target_up: None, declared_denied: true, ..itself },
+            Class::Unknown,
+        );
         check(Reason::IcmpPortUnreachable, none, Class::Unknown);
         check(Reason::ConnectRefusedRst, up, Class::Down);
         check(Reason::ConnectRefusedRst, Evidence { declared_denied: true, ..up }, Class::Blocked);

@@ -10,7 +10,7 @@ use crate::policy::Declared;
 pub enum State {
     /// As intended.
     Ok,
-    /// Not known to be wrong yet: a forbidden edge that is open before policies were ever enforced.
+    /// Not known to be wrong yet: a forbidden edge that is open before policies were ever enforced, or what a pod saw before they can have been.
     Pending,
     /// Something is missing to say; never shown green.
     Unknown,
@@ -49,6 +49,29 @@ pub struct Judgement {
     pub state: State,
     /// The finding, if there is something to say. With `State::Ok` it is a warning.
     pub finding: Option<Code>,
+}
+
+impl Judgement {
+    /// The same, of what was seen before the policies can be taken to be in force: that they are not is no finding yet.
+    pub(super) fn early(self) -> Self {
+        match (self.state, self.finding) {
+            (State::Violated, Some(Code::NotEnforced | Code::BlockedElsewhere)) => {
+                Self { state: State::Pending, finding: None }
+            }
+            (State::Ok, Some(Code::NotEnforced)) => Self { finding: None, ..self },
+            _ => self,
+        }
+    }
+
+    /// The same, of what was seen before the target became Ready: only what the policies deny is certain to go on.
+    pub(super) fn outdated(self) -> Self {
+        match (self.state, self.finding) {
+            (State::Violated, Some(code)) if code != Code::PolicyBlocks => {
+                Self { state: State::Pending, finding: None }
+            }
+            _ => self,
+        }
+    }
 }
 
 /// Joins the three facts (the table of product.md §1).

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::Edge;
 use crate::finding::Finding;
-use crate::world::{Labels, ObjectName, PodId, World};
+use crate::world::{EndpointSlice, Labels, ObjectName, PodId, World};
 
 /// The intent, resolved.
 #[derive(Debug, Clone, Default)]
@@ -119,13 +119,15 @@ impl ResolvedEdge {
     pub fn unready(&self, world: &World) -> BTreeSet<IpAddr> {
         let pods = self.pods().map(|pod| world.pod(pod)).filter(|pod| pod.ready == Some(false) || pod.leaving);
         let mut addresses: BTreeSet<IpAddr> = pods.flat_map(|pod| pod.addresses.iter().copied()).collect();
-        let services = self.to.iter().filter_map(|peer| peer.service.as_ref());
-        for (service, _) in services {
-            let slices = world.endpoint_slices.iter().filter(|slice| slice.service == *service);
-            let endpoints = slices.flat_map(|slice| &slice.endpoints).filter(|endpoint| !endpoint.ready);
-            addresses.extend(endpoints.flat_map(|endpoint| endpoint.addresses.iter().copied()));
-        }
+        let endpoints = self.slices(world).flat_map(|slice| &slice.endpoints).filter(|endpoint| !endpoint.ready);
+        addresses.extend(endpoints.flat_map(|endpoint| endpoint.addresses.iter().copied()));
         addresses
+    }
+
+    /// The endpoints of its Services.
+    fn slices<'a>(&'a self, world: &'a World) -> impl Iterator<Item = &'a EndpointSlice> {
+        let services = self.to.iter().filter_map(|peer| peer.service.as_ref());
+        services.flat_map(|(service, _)| world.endpoint_slices.iter().filter(move |slice| slice.service == *service))
     }
 
     /// Whether none of its pods is Ready, but not for long: then a roll-out is as likely as an outage. `now` in seconds since 1970.
@@ -138,6 +140,12 @@ impl ResolvedEdge {
         pods().filter_map(|pod| pod.ready_since).max().is_some_and(|since| (0..=grace).contains(&(now - since)))
     }
 
+    /// Since when a pod of the target is Ready without a break, in seconds since 1970; `None` when none is, or one does not say.
+    pub fn ready_since(&self, world: &World) -> Option<i64> {
+        let ready = self.pods().map(|pod| world.pod(pod)).filter(|pod| pod.ready == Some(true) && !pod.leaving);
+        ready.map(|pod| pod.ready_since).min().flatten()
+    }
+
     fn pods(&self) -> impl Iterator<Item = PodId> {
         self.to
             .iter()
@@ -148,10 +156,14 @@ impl ResolvedEdge {
             .copied()
     }
 
-    /// Whether a world shows a Ready pod among the targets: `Some(false)` when all that it shows are not Ready, `None` when it does not say.
+    /// Whether a world shows a Ready pod among the targets: `Some(false)` when all that it shows are not Ready, or when there is none and its Service's
+    /// endpoints say so; `None` when it does not say.
     pub fn readiness(&self, world: &World) -> Option<bool> {
         let pods = self.pods().map(|pod| world.pod(pod));
         let ready = pods.filter_map(|pod| pod.ready.map(|ready| ready && !pod.leaving));
-        ready.reduce(|any, ready| any || ready)
+        ready.reduce(|any, ready| any || ready).or_else(|| {
+            let served = self.slices(world).map(|slice| slice.endpoints.iter().any(|endpoint| endpoint.ready));
+            served.reduce(|any, served| any || served)
+        })
     }
 }

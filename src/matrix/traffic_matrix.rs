@@ -384,15 +384,39 @@ impl Reader<'_> {
 
     fn probe(&mut self, raw: &RawSpec) -> Read<ProbeSpec> {
         let ca = self.or("spec.probe.caConfigMap", raw.probe.ca_config_map.as_ref(), String::new());
+        let (interval, deep) = (raw.probe.interval.as_ref(), raw.probe.deep_interval.as_ref());
         Ok(ProbeSpec {
-            interval: self.duration("spec.probe.interval", raw.probe.interval.as_ref(), Duration::from_secs(15))?,
-            deep_interval: self.duration(
+            interval: self.interval(
+                "spec.probe.interval",
+                interval,
+                Duration::from_secs(15),
+                Duration::from_hours(1),
+            )?,
+            deep_interval: self.interval(
                 "spec.probe.deepInterval",
-                raw.probe.deep_interval.as_ref(),
+                deep,
                 Duration::from_mins(5),
+                Duration::from_hours(24),
             )?,
             ca_config_map: (!ca.is_empty()).then_some(ca),
         })
+    }
+
+    /// A duration that an agent takes: what it refuses is to be seen here, and not in its log.
+    fn interval(
+        &mut self,
+        path: &str,
+        field: Option<&Field<String>>,
+        default: Duration,
+        most: Duration,
+    ) -> Read<Duration> {
+        match self.known(path, field) {
+            None => Ok(default),
+            Some((text, at)) => match duration(&text) {
+                Some(interval) if (Duration::from_secs(1)..=most).contains(&interval) => Ok(interval),
+                _ => self.error(at, path, format!("a duration from 1s to {}h is expected", most.as_secs() / 3600)),
+            },
+        }
     }
 
     fn names(&mut self, raw: &RawSpec) -> Read<NamesSpec> {

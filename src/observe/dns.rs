@@ -1,6 +1,7 @@
 //! DNS over UDP and TCP: one question, and whether what came back is its answer.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
@@ -16,6 +17,8 @@ use crate::judge::Reason;
 
 /// Largest datagram that is read. Without EDNS an answer has at most 512 bytes (RFC 1035 §4.2.1).
 const MOST_UDP: usize = 4096;
+/// When a probe's question is sent again, as Linux does it with a SYN: a lost datagram is not to look like a blocked port.
+const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 /// Bytes of the DNS header.
 const HEADER: usize = 12;
 
@@ -76,7 +79,7 @@ pub(super) async fn udp(run: &mut Run<'_>) -> Result<String, Failure> {
     let question = Question::new(&run.prober.question, RecordType::A)?;
     let socket = connect::udp(run.target.address, run.target.source)?;
     run.unconnected();
-    let answer = over_udp(&socket, &question, run.deadline).await?;
+    let answer = over_udp(&socket, &question, run.deadline, &AGAIN).await?;
     let said = verdict(&answer)?;
     Ok(if answer.metadata.truncation { format!("{said}; the answer does not fit, and needs TCP") } else { said })
 }
@@ -91,7 +94,7 @@ pub(super) async fn tcp(run: &mut Run<'_>) -> Result<String, Failure> {
 /// One lookup by UDP, and by TCP when the answer does not fit (RFC 7766 §5).
 pub(super) async fn ask(server: SocketAddr, question: &Question, deadline: Instant) -> Result<Message, Failure> {
     let socket = connect::udp(server, None)?;
-    let answer = over_udp(&socket, question, deadline).await?;
+    let answer = over_udp(&socket, question, deadline, &[]).await?;
     if !answer.metadata.truncation {
         return Ok(answer);
     }
@@ -99,20 +102,36 @@ pub(super) async fn ask(server: SocketAddr, question: &Question, deadline: Insta
     over_tcp(&mut Talk::new(stream, deadline), question).await
 }
 
-/// Sends once and waits. Datagrams that are no answer are passed over: the deadline bounds them.
-async fn over_udp(socket: &UdpSocket, question: &Question, deadline: Instant) -> Result<Message, Failure> {
+/// Sends, waits, and sends the same again each time that one of the spans of `again` has passed. Datagrams that are no answer are passed over: the
+/// deadline bounds them.
+async fn over_udp(
+    socket: &UdpSocket,
+    question: &Question,
+    deadline: Instant,
+    again: &[Duration],
+) -> Result<Message, Failure> {
     let failed = |error: &std::io::Error| wire_error::explain(socket, connect::errno_of(error));
     socket.send(&question.bytes).await.map_err(|error| failed(&error))?;
     let mut buffer = vec![0; MOST_UDP];
     let mut strange = false;
+    let mut again = again.iter().scan(Instant::now(), |at, span| {
+        *at += *span;
+        Some(*at)
+    });
+    let mut next = again.next();
     loop {
-        match timeout_at(deadline, socket.recv(&mut buffer)).await {
+        let until = next.map_or(deadline, |next| next.min(deadline));
+        match timeout_at(until, socket.recv(&mut buffer)).await {
             Ok(Ok(count)) => match question.read(&buffer[..count]) {
                 Seen::Answer(message) => return Ok(*message),
                 Seen::Broken => return Err(broken()),
                 Seen::NotOurs => strange = true,
             },
             Ok(Err(error)) => return Err(failed(&error)),
+            Err(_) if until < deadline => {
+                socket.send(&question.bytes).await.map_err(|error| failed(&error))?;
+                next = again.next();
+            }
             Err(_) if strange => return Err(not_ours()),
             Err(_) => return Err(Failure::new(Reason::DnsTimeout, "no answer came before the deadline")),
         }

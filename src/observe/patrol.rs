@@ -64,12 +64,18 @@ impl Round {
         self.expect == Expect::Allow && attempts.iter().any(|attempt| attempt.reason != Reason::Ok)
     }
 
-    /// Whether any of its peers wants a pause.
+    /// Whether any of its peers wants a pause, or is to be asked again.
     fn hint(&self, attempts: &[Attempt]) -> Hint {
         let wants = |attempt: &Attempt| {
             self.exchange().is_some_and(|exchange| schedule::hint(exchange, attempt.reason) == Hint::BackOff)
         };
-        if attempts.iter().any(wants) { Hint::BackOff } else { Hint::None }
+        if attempts.iter().any(wants) {
+            Hint::BackOff
+        } else if self.expect == Expect::Allow && attempts.iter().any(|attempt| attempt.reason.is_silence()) {
+            Hint::Confirm
+        } else {
+            Hint::None
+        }
     }
 }
 

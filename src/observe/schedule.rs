@@ -67,6 +67,8 @@ pub enum Hint {
     None,
     /// Leave it alone for a while (SMTP 421 and other 4xx, SQLSTATE 28000): the interval doubles each time, up to 15 minutes, and is the usual one again after the first probe without this hint.
     BackOff,
+    /// Silence on an edge that must work: it is asked again at once, but only after the first of several, for a lost packet is silence, too.
+    Confirm,
 }
 
 /// What the end of a probe says about the next.
@@ -110,6 +112,8 @@ struct Entry {
     running: bool,
     /// How many hints to back off came in a row.
     pauses: u32,
+    /// The last probe asked for another at once.
+    confirming: bool,
 }
 
 impl Entry {
@@ -165,8 +169,10 @@ impl Scheduler {
         let plan = Plan { interval: plan.interval.max(SHORTEST), ..plan };
         let due = self.now.saturating_add(share(plan.interval.min(FIRST), spread(edge, 0)));
         self.queue.insert((due, edge.to_owned()));
-        self.entries
-            .insert(edge.to_owned(), Entry { plan, due, deep_due: Duration::ZERO, beat: 0, running: false, pauses: 0 });
+        self.entries.insert(
+            edge.to_owned(),
+            Entry { plan, due, deep_due: Duration::ZERO, beat: 0, running: false, pauses: 0, confirming: false },
+        );
         true
     }
 
@@ -225,10 +231,12 @@ impl Scheduler {
         }
         entry.beat += 1;
         entry.pauses = if hint == Hint::BackOff { entry.pauses.saturating_add(1) } else { 0 };
+        let doubts = hint == Hint::Confirm && !entry.confirming;
+        entry.confirming = hint == Hint::Confirm;
         let pause = entry.pause();
         // From the beat, not from the end of the probe, so that long probes do not shift it; but never in the past: what was missed is not made up for.
         let step = jittered(pause, self.limits.jitter, spread(edge, entry.beat));
-        entry.due = entry.due.saturating_add(step).max(self.now);
+        entry.due = if doubts { self.now } else { entry.due.saturating_add(step).max(self.now) };
         self.queue.insert((entry.due, edge.to_owned()));
     }
 

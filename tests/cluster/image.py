@@ -1,34 +1,31 @@
-"""Writes images as OCI archives, of which one layer with a few files is all that the tests need.
+"""Images for the tests, written as deploy/image.py writes the product's: one layer with a few files is all that they need.
 
     image.py NAME[:TAG] PROGRAM [ARGUMENT...] >IMAGE.tar
 """
 
-import hashlib
+import importlib.util
 import io
-import json
 import os
 import pathlib
 import platform
+import subprocess
 import sys
 import tarfile
 
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def reference(name: str) -> str:
-    """The full name, as the kubelet asks for it: `portreeve:test` is docker.io/library/portreeve:test."""
-    first, slash, _ = name.partition("/")
-    if not slash:
-        name = f"docker.io/library/{name}"
-    elif not any(mark in first for mark in ".:") and first != "localhost":
-        name = f"docker.io/{name}"
-    return name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
+def load_writer():
+    path = pathlib.Path(__file__).resolve().parents[2] / "deploy/image.py"
+    spec = importlib.util.spec_from_file_location("portreeve_image", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def entry(path: str, mode: int, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(path)
-    info.mode, info.type, info.linkname, info.size = mode, kind, link, size
-    return info
+WRITER = load_writer()
+entry = WRITER.entry
 
 
 def program_layer(program: pathlib.Path) -> bytes:
@@ -36,9 +33,24 @@ def program_layer(program: pathlib.Path) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         tar.addfile(entry("tmp", 0o1777, tarfile.DIRTYPE))
-        data = program.read_bytes()
-        tar.addfile(entry(program.name, 0o755, size=len(data)), io.BytesIO(data))
+        add_file(tar, program.name, program, 0o755)
     return out.getvalue()
+
+
+def linked_program_layer(program: pathlib.Path, name: str) -> bytes:
+    """A program that is linked to libraries of this host, and those, where it looks for them."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        add_file(tar, name, program, 0o755)
+        listed = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
+        for word in sorted({word for word in listed.split() if word.startswith("/")}):
+            add_file(tar, word.lstrip("/"), pathlib.Path(word), 0o755)
+    return out.getvalue()
+
+
+def add_file(tar: tarfile.TarFile, name: str, file: pathlib.Path, mode: int) -> None:
+    data = file.read_bytes()
+    tar.addfile(entry(name, mode, size=len(data)), io.BytesIO(data))
 
 
 def host_layer() -> bytes:
@@ -57,39 +69,7 @@ def host_layer() -> bytes:
 
 
 def archive(out, name: str, layer: bytes, entrypoint: list[str], cmd: tuple[str, ...] = ()) -> None:
-    """https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md"""
-    blobs = {}
-
-    def blob(kind: str, data: bytes, **more) -> dict:
-        digest = hashlib.sha256(data).hexdigest()
-        blobs[digest] = data
-        return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digest}", "size": len(data), **more}
-
-    def document(kind: str, value: dict, **more) -> dict:
-        return blob(kind, json.dumps(value).encode(), **more)
-
-    layers = [blob("layer.v1.tar", layer)]
-    config = document("config.v1+json", {
-        "architecture": ARCHITECTURE,
-        "os": "linux",
-        "config": {"Entrypoint": entrypoint, "Cmd": list(cmd), "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [layers[0]["digest"]]},
-    })
-    manifest_type = "application/vnd.oci.image.manifest.v1+json"
-    manifest = document(
-        "manifest.v1+json",
-        {"schemaVersion": 2, "mediaType": manifest_type, "config": config, "layers": layers},
-        annotations={"io.containerd.image.name": reference(name), "org.opencontainers.image.ref.name": reference(name)},
-        platform={"architecture": ARCHITECTURE, "os": "linux"},
-    )
-    files = {
-        "oci-layout": json.dumps({"imageLayoutVersion": "1.0.0"}).encode(),
-        "index.json": json.dumps({"schemaVersion": 2, "manifests": [manifest]}).encode(),
-        **{f"blobs/sha256/{digest}": data for digest, data in blobs.items()},
-    }
-    with tarfile.open(fileobj=out, mode="w|") as tar:
-        for path, data in files.items():
-            tar.addfile(entry(path, 0o644, size=len(data)), io.BytesIO(data))
+    WRITER.archive(out, name, layer, ARCHITECTURE, {"Entrypoint": entrypoint, "Cmd": list(cmd), "Env": [PATH]})
 
 
 if __name__ == "__main__":

@@ -136,6 +136,12 @@ fn broken_settings() {
         "1x",
         "t.yaml:22:42: spec.rollout.window: a duration is expected, for example 15s, 5m or 1h30m, more than nothing",
     );
+    check("interval: 5s", "interval: 500ms", "t.yaml:24:21: spec.probe.interval: a duration from 1s to 1h is expected");
+    check(
+        "deepInterval: 10m",
+        "deepInterval: 25h",
+        "t.yaml:24:39: spec.probe.deepInterval: a duration from 1s to 24h is expected",
+    );
     check("max: 7", "max: 0", "t.yaml:25:27: spec.names.max: a limit of 0 would allow no address at all");
 }
 

@@ -299,6 +299,30 @@ proptest! {
 }
 
 #[test]
+fn silence_is_asked_about_again_at_once_but_only_once() {
+    let mut scheduler = Scheduler::new(Limits { jitter: 0, ..Limits::default() });
+    let second = Duration::from_secs;
+    let plan = Plan { target: "db".to_owned(), interval: second(15), deep_interval: None, deny: None };
+    assert!(scheduler.insert("e", plan, Duration::ZERO));
+    let first = scheduler.wake().unwrap();
+    let mut now = first;
+    // Hint, and how long after its beginning the next probe begins.
+    for (hint, next) in [
+        (Hint::None, second(15)),
+        (Hint::Confirm, Duration::ZERO),
+        (Hint::Confirm, second(15)),
+        (Hint::Confirm, second(15)),
+        (Hint::None, second(15)),
+        (Hint::Confirm, Duration::ZERO),
+    ] {
+        assert!(scheduler.start(now).is_some(), "{hint:?}");
+        scheduler.finish("e", hint, now);
+        assert_eq!(scheduler.wake(), Some(now + next), "{hint:?}");
+        now += next;
+    }
+}
+
+#[test]
 fn one_lost_packet_flips_nothing_and_two_do() {
     let mut damper = Damper::new(2, 3);
     assert_eq!(damper.shown(), None);

@@ -1,14 +1,12 @@
 """The guide's deployment on a real cluster: what `deploy` and `check` both need."""
 
 import base64
-import io
 import json
 import os
 import pathlib
 import secrets
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 
@@ -18,6 +16,7 @@ sys.path.insert(0, str(HERE.parent))
 
 import image  # noqa: E402
 from layout import CLUSTER as NODES, DNS_SERVICE, KUBECONFIG  # noqa: E402, F401
+from parts import PAUSE  # noqa: E402, F401
 
 CLUSTER = HERE.parent / "cluster"
 MANIFESTS = HERE / "manifests"
@@ -27,6 +26,8 @@ NAMESPACES = ["matrix", "postgres", "traefik", "authentif", "mail"]
 PUBLIC = "203.0.113.10"
 # The node that takes in what is sent there from outside.
 GATE = NODES[0].addresses[0]
+MAS, STRANGER = "matrix/mas", "matrix/portreeve-stranger"
+WORKLOADS = ["mail/exim-relay", "traefik/traefik", "authentif/authelia", "matrix/matrix-synapse-synapse", STRANGER, MAS]
 # Secret, namespace, names in the certificate.
 CERTIFICATES = [
     ("mas-tls", "matrix", "auth.waadoo.ovh"),
@@ -34,6 +35,9 @@ CERTIFICATES = [
     ("authelia-tls", "authentif", "authelia.waadoo.ovh"),
     ("smtp-tls", "mail", "smtp.mail.svc.cluster.local"),
 ]
+
+
+NEW_KEY = ["openssl", "req", "-x509", "-nodes", "-days", "30", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
 
 
 class Failed(Exception):
@@ -72,8 +76,8 @@ def apply(document: dict | str) -> None:
     kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", stdin=text)
 
 
-def deploy(tools: pathlib.Path, mas: pathlib.Path) -> None:
-    """Everything but the policies. `tools` is what tests/run fetched, `mas` the stand-in's program."""
+def deploy(tools: pathlib.Path, mas: pathlib.Path, without: tuple[str, ...] = ()) -> None:
+    """Everything but the policies, and but these workloads. `tools` is what tests/run fetched, `mas` the stand-in's program."""
     steps = Steps("deploy")
     load_stand_in(mas)
     steps.done("the stand-in's image, loaded")
@@ -85,23 +89,21 @@ def deploy(tools: pathlib.Path, mas: pathlib.Path) -> None:
     apply(config_map("authentif", "identity", {"identity.mjs": (ROOT / "tests/peers/tools/identity.mjs").read_text()}))
     steps.done("namespaces, certificates, secrets")
     for path in sorted(MANIFESTS.glob("*_*.yaml")):
+        if path.stem.replace("_", "/") in without:
+            continue
         apply(path.read_text().replace("@TOOLS@", str(tools)))
     # As a load balancer's controller writes it.
     status = {"status": {"loadBalancer": {"ingress": [{"ip": PUBLIC, "ipMode": "VIP"}]}}}
     kubectl("-n", "traefik", "patch", "service", "traefik", "--subresource=status", "--type=merge", f"--patch={json.dumps(status)}")
     kubectl("-n", "kube-system", "rollout", "restart", "deployment/coredns")
     steps.done("objects applied")
-    wait_for_pods(steps)
+    wait_for_pods(steps, [workload for workload in WORKLOADS if workload not in without])
     print(f"deploy: the guide's deployment is up in {steps.all():.0f} s")
 
 
 def load_stand_in(program: pathlib.Path) -> None:
-    layer = io.BytesIO(image.host_layer())
-    with tarfile.open(fileobj=layer, mode="a") as tar:
-        data = program.read_bytes()
-        tar.addfile(image.entry("mas", 0o755, size=len(data)), io.BytesIO(data))
     with tempfile.NamedTemporaryFile(prefix="portreeve-", suffix=".tar") as out:
-        image.archive(out, MAS_IMAGE, layer.getvalue(), ["/mas"])
+        image.archive(out, MAS_IMAGE, image.linked_program_layer(program, "mas"), ["/mas"])
         out.flush()
         run(CLUSTER, "load", out.name)
 
@@ -112,15 +114,10 @@ def make_secrets() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="portreeve-") as folder:
         ca, key = f"{folder}/ca.crt", f"{folder}/ca.key"
-        new = ["openssl", "req", "-x509", "-nodes", "-days", "30", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        run(*new, "-subj", "/CN=waadoo CA", "-out", ca, "-keyout", key)
+        run(*NEW_KEY, "-subj", "/CN=waadoo CA", "-out", ca, "-keyout", key)
         authority = pathlib.Path(ca).read_text()
         for secret, namespace, name in CERTIFICATES:
-            leaf = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-addext", "basicConstraints=critical,CA:FALSE"]
-            run(*new, *leaf, "-CA", ca, "-CAkey", key, "-out", f"{folder}/leaf.crt", "-keyout", f"{folder}/leaf.key")
-            files = {"tls.crt": "leaf.crt", "tls.key": "leaf.key"}
-            data = {field: pathlib.Path(folder, file).read_text() for field, file in files.items()}
-            apply(secret_of(namespace, secret, data, "kubernetes.io/tls"))
+            make_certificate(namespace, secret, name, ["-CA", ca, "-CAkey", key])
     shared = {
         "encryption-secret": secrets.token_hex(32),
         "synapse-shared-secret": secrets.token_hex(32),
@@ -130,6 +127,16 @@ def make_secrets() -> None:
     for namespace in ["matrix", "postgres"]:
         apply(secret_of(namespace, "matrix-synapse-mas-credentials", shared, "Opaque"))
     apply(config_map("matrix", "waadoo-ca", {"ca.crt": authority}))
+
+
+def make_certificate(namespace: str, secret: str, name: str, issuer: list[str]) -> None:
+    """A Secret with a certificate for a name; without an issuer it signs itself."""
+    with tempfile.TemporaryDirectory(prefix="portreeve-") as folder:
+        crt, key = f"{folder}/tls.crt", f"{folder}/tls.key"
+        leaf = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-addext", "basicConstraints=critical,CA:FALSE"]
+        run(*NEW_KEY, *leaf, *issuer, "-out", crt, "-keyout", key)
+        data = {"tls.crt": pathlib.Path(crt).read_text(), "tls.key": pathlib.Path(key).read_text()}
+        apply(secret_of(namespace, secret, data, "kubernetes.io/tls"))
 
 
 def secret_of(namespace: str, name: str, data: dict, kind: str) -> dict:
@@ -150,17 +157,21 @@ def until(what: str, ready, seconds: float = 120) -> None:
         time.sleep(0.2)
 
 
-def wait_for_pods(steps: Steps) -> None:
+def wait_for_pods(steps: Steps, workloads: list[str]) -> None:
     try:
         kubectl("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s")
         kubectl("-n", "postgres", "wait", "--for=condition=Ready", "pod/matrix-db-1", "--timeout=180s")
         steps.done("cluster DNS and PostgreSQL ready")
-        for workload in ["mail/exim-relay", "traefik/traefik", "authentif/authelia", "matrix/matrix-synapse-synapse", "matrix/portreeve-stranger", "matrix/mas"]:
-            namespace, name = workload.split("/")
-            kubectl("-n", namespace, "rollout", "status", f"deployment/{name}", "--timeout=180s")
+        for workload in workloads:
+            rolled_out(workload)
             steps.done(f"{workload} ready")
     except Failed as failed:
         raise Failed(f"{failed}\n{explain()}") from failed
+
+
+def rolled_out(workload: str) -> None:
+    namespace, name = workload.split("/")
+    kubectl("-n", namespace, "rollout", "status", f"deployment/{name}", "--timeout=180s")
 
 
 def explain() -> str:
@@ -190,6 +201,37 @@ def remove() -> None:
     apply((HERE.parent / "manifests/coredns.yaml").read_text())
     kubectl("-n", "kube-system", "rollout", "restart", "deployment/coredns")
     steps.done("removed")
+
+
+def expect(what: str, got, want) -> None:
+    if got != want:
+        raise Failed(f"{what}\n  expected {want}\n  got      {got}")
+
+
+def pods(workload: str) -> list[dict]:
+    namespace, name = workload.split("/")
+    selector = json.loads(kubectl("-n", namespace, "get", "deployment", name, "--output=json"))["spec"]["selector"]["matchLabels"]
+    labels = ",".join(f"{key}={value}" for key, value in selector.items())
+    return json.loads(kubectl("-n", namespace, "get", "pods", f"--selector={labels}", "--output=json"))["items"]
+
+
+def pod(workload: str) -> dict:
+    """Its only one."""
+    running = [pod for pod in pods(workload) if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]]
+    expect(f"pods of {workload}", len(running), 1)
+    return running[0]
+
+
+def inside(workload: str) -> list[str]:
+    """What to put before a command that is to run in the network namespace of the workload's only pod, told by its control group."""
+    uid = pod(workload)["metadata"]["uid"]
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and uid in (entry / "cgroup").read_text():
+                return ["nsenter", f"--net={entry}/ns/net"]
+        except OSError:
+            continue  # it has ended
+    raise Failed(f"no process belongs to {workload}")
 
 
 def setting(name: str) -> pathlib.Path:

@@ -27,6 +27,7 @@ fn check(pods: &[(&str, &str, &str, bool)], up: bool, unready: &[&str], settling
     let resolution = resolve(&intent(vec![out]), Some(&world));
     let resolved = &resolution.edges[0];
     assert_eq!(resolved.readiness(&world), Some(up));
+    assert_eq!(resolved.ready_since(&world), up.then_some(THEN));
     let got: Vec<String> = resolved.unready(&world).iter().map(ToString::to_string).collect();
     assert_eq!(got, unready);
     assert_eq!([0, 119, 121, 301, -1].map(|after| resolved.is_settling(&world, THEN + after)), settling);
@@ -61,4 +62,14 @@ fn endpoints_say_it_where_no_pod_does() {
     let unready = resolution.edges[0].unready(&world);
     assert_eq!(unready.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.1"]);
     assert!(!resolution.edges[0].is_settling(&world, THEN), "nobody says since when");
+    // One that does not say that it is not Ready is (the API's own default); where all say it, or there is none, nobody serves.
+    let readiness = |endpoints: &str| {
+        let (begin, _) = text.split_once("endpoints: [").unwrap();
+        let world = small_world(&format!("{begin}endpoints: [{endpoints}]}}\n"));
+        resolution.edges[0].readiness(&world)
+    };
+    assert_eq!(readiness("{addresses: [10.0.0.1], conditions: {ready: false}}, {addresses: [10.0.0.2]}"), Some(true));
+    assert_eq!(readiness("{addresses: [10.0.0.1], conditions: {ready: false}}"), Some(false));
+    assert_eq!(readiness(""), Some(false));
+    assert_eq!(resolution.edges[0].readiness(&small_world(text.split_once("---").unwrap().0)), None);
 }
