@@ -53,6 +53,8 @@ def cut(stage, cuts: tuple) -> None:
         for policy in whole.values():
             replace(policy)
     stage.lab.enforce(STYLES[0])
+    # What was seen before a policy was repaired stands until the next probe.
+    stage.watch.until_ok([edge for edge, *_ in rows])
 
 
 def policy_of(name: str) -> dict:
