@@ -165,14 +165,27 @@ pub(super) fn paragraph(text: &str, indent: usize) -> String {
     })
 }
 
-/// Findings for people: code and name, what and where, the smallest fix.
+/// Findings for people: code and name, what and where, the smallest fix. One cause is told once, with all edges that it concerns.
 pub(super) fn findings(findings: &[Finding], style: Style) -> String {
     let mut out = String::new();
-    for finding in findings {
+    let same = |a: &Finding, b: &Finding| {
+        let cause =
+            |finding: &Finding| (finding.code, finding.object.clone(), finding.place.clone(), finding.fix.clone());
+        a.edge.is_some() && b.edge.is_some() && cause(a) == cause(b)
+    };
+    for (index, finding) in findings.iter().enumerate() {
+        if findings[..index].iter().any(|earlier| same(earlier, finding)) {
+            continue;
+        }
+        let more = findings[index + 1..].iter().filter(|later| same(finding, later));
+        let more: Vec<&str> = more.filter_map(|later| later.edge.as_deref()).collect();
         let edge = finding.edge.as_deref().map_or(String::new(), |edge| format!("  {edge}"));
         let head = format!("{} {}", finding.code.code(), finding.code.name());
         let _ = writeln!(out, "{}{}", style.severity(finding.code.severity(), &head), style.bold(&edge));
         out.push_str(&paragraph(&format!("{}{}", subject(finding), finding.message), 2));
+        if !more.is_empty() {
+            out.push_str(&paragraph(&format!("the same for {}", more.join(", ")), 2));
+        }
         if !finding.fix.is_empty() {
             let fix = finding.fix.trim_end();
             out.push_str(&paragraph(&format!("fix: {}", fix.replace('\n', "\n  ")), 2));
