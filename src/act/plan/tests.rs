@@ -48,6 +48,7 @@ fn check(plan: &Plan, step: &str, writes: bool, held: &[&str]) {
             Held::Audit { frozen: false } => "audit".to_owned(),
             Held::Git => "git".to_owned(),
             Held::Unread(key) => format!("unread {key}"),
+            Held::Unseen(gap) => format!("unseen {gap}"),
             Held::NoEdge => "no edge".to_owned(),
             Held::Wrong(finding) => format!("{} {}", finding.code.name(), finding.edge.as_deref().unwrap_or("-")),
         })
