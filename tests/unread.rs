@@ -198,12 +198,12 @@ fn audit_and_plan_know_nothing_and_write_nothing() {
 #[test]
 fn the_doctor_passes_no_check_of_policies() {
     let told = json(&Copy::broken().run(1, &["doctor", "--matrix", MATRIX, "-o", "json"]));
-    let checks = told["checks"]
+    let checks = told["items"]
         .as_array()
         .unwrap()
         .iter()
         .filter(|check| check["id"].as_str().is_some_and(|id| id.starts_with("policy-")));
-    let seen: Vec<_> = checks.map(|check| check.to_string()).collect();
+    let seen: Vec<_> = checks.map(ToString::to_string).collect();
     assert_eq!(seen.len(), 8, "{told:#}");
     assert!(
         seen.iter().all(|check| check.contains("\"unknown\"") && check.contains("policies.yaml:11:16")),
@@ -221,7 +221,7 @@ fn a_manifest_in_a_finding_stays_whole() {
     let text = copy.run(1, &["audit", "--matrix", MATRIX, "--manifests", "policies/matrix_portreeve-mas.yaml"]);
     let proposal = text.split_once("propose this to the owner of").unwrap().1.split_once(":\n").unwrap().1;
     let lines = proposal.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
-    let manifest: String = lines.map(|line| format!("{}\n", line.get(4..).unwrap_or_default())).collect();
+    let manifest = lines.map(|line| line.get(4..).unwrap_or_default()).collect::<Vec<_>>().join("\n");
     assert!(manifest.lines().any(|line| line.chars().count() > 96), "no long line in\n{manifest}");
     let file = copy.path("proposal.yaml");
     fs::write(&file, &manifest).unwrap();

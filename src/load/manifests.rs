@@ -114,7 +114,7 @@ mod tests {
         let loaded = each(&[path.to_path_buf()], &mut |object| labels.push(object.label())).unwrap();
         assert_eq!(labels, objects);
         let told = |errors: &[InputError]| -> Vec<String> {
-            let told = errors.iter().map(|error| error.to_string());
+            let told = errors.iter().map(ToString::to_string);
             told.map(|text| text.rsplit_once('/').map_or_else(String::new, |(_, tail)| tail.to_owned())).collect()
         };
         assert_eq!(told(&loaded.problems), problems);
