@@ -166,7 +166,7 @@ fn of_family(v6: bool) -> Vec<Cell> {
         peer("slow drip", Tcp, DRIP, ProtoMismatch, None, Allowed, dripping),
         peer("black hole for DNS", Name, DROP, DnsTimeout, None, Allowed, UNPROVEN),
         peer("5 % loss", Tcp, LOSS, Reason::Ok, None, Allowed, OPENED),
-        peer("5 % loss, damped", Udp, LOSS, Reason::Ok, None, Allowed, OPENED),
+        peer("5 % loss, asked again", Udp, LOSS, Reason::Ok, None, Allowed, OPENED),
     ];
     // One dead address a protocol, so that no attempt finds the other's search for the neighbour under way.
     for (wire, dead) in [(Tcp, 66), (Udp, 67)] {
