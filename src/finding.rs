@@ -53,6 +53,11 @@ macro_rules! codes {
                 match self { $(Self::$name => Severity::$severity,)* }
             }
 
+            /// Whether it is about a manifest that is left out, in whole or in part: every answer over the manifests says so.
+            pub fn leaves_out(self) -> bool {
+                matches!(self, Self::BrokenObject | Self::InvalidPolicy)
+            }
+
             /// One sentence on what it means.
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$name => $meaning,)* }

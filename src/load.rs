@@ -42,8 +42,10 @@ pub enum Need {
 /// What was read, and what was not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// Documents that are no API objects, and files that end early because a document is broken (what follows it is not covered).
+    /// Documents that are no API objects.
     pub problems: Vec<InputError>,
+    /// Files that cannot be read, or not from here to their end: anything may stand there.
+    pub unread: Vec<InputError>,
     /// Files read, broken ones included.
     pub files: usize,
     /// Objects handed on.

@@ -331,6 +331,8 @@ fn what_may_not_be_seen_is_named_and_unknown() {
     assert!(!report.to_string().contains("WiderThanIntended"), "{report:#}");
     let answer = api.run(0, &["explain", "subject", "postgres/svc/matrix-db-rw", "5432"]).out;
     assert!(answer.contains("no known policy isolates it"), "{answer}");
+    // Somebody else's policy may stand under the name.
+    assert_eq!(api.run(1, &["plan", "--matrix", MATRIX, "-o", "yaml"]).out, "");
     // Where an unknown answer is allowed, the gap still is a finding.
     api.run(1, &["audit", "--matrix", MATRIX, "--allow-unknown"]);
     assert!(api.run(1, &["explain", "mas-to-postgres", "--matrix", MATRIX]).out.starts_with("unknown"));

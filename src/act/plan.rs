@@ -94,6 +94,8 @@ pub enum Held {
     Git,
     /// A source of the matrix was not read, and its edges would be cut.
     Unread(&'static str),
+    /// Whether a policy of this name is there is not known: the source does not show it.
+    Unseen(String),
     /// No needed edge is known: the policy would cut everything.
     NoEdge,
     /// What must be mended first.
@@ -142,7 +144,7 @@ impl Plan {
     pub fn wrong(&self) -> impl Iterator<Item = &Finding> {
         self.held.iter().filter_map(|held| match held {
             Held::Wrong(finding) => Some(&**finding),
-            Held::Audit { .. } | Held::Git | Held::Unread(_) | Held::NoEdge => None,
+            Held::Audit { .. } | Held::Git | Held::Unread(_) | Held::Unseen(_) | Held::NoEdge => None,
         })
     }
 }
@@ -177,6 +179,9 @@ pub fn plan(situation: &Situation<'_>, orders: &Orders) -> Plan {
         unproven: Vec::new(),
         difference: None,
     };
+    // Before anything is said about what stands under the name.
+    let gap = situation.world.unseen("NetworkPolicy", &plan.policy.namespace);
+    plan.held.extend(gap.map(|gap| Held::Unseen(gap.sentence())));
     let is_ours = live.is_some_and(|live| is_ours(live, situation.name));
     if orders.mode == Mode::Off {
         if is_ours {

@@ -147,6 +147,11 @@ async fn hold_mas_until_dns(prober: Arc<Prober>, resolv: Arc<ResolvConf>, shared
     shared.set_ready(true);
 }
 
+/// From one probe to the next at the longest: silence takes the whole deadline, and the next probe waits for its end.
+fn holds(beat: Duration) -> Duration {
+    beat.max(DEADLINE)
+}
+
 /// What is written by the agent and read by whoever asks for the report.
 struct Desk {
     began: Instant,
@@ -217,9 +222,8 @@ impl Agent {
         let ours: Vec<&Assigned> = assignment.edges.iter().filter(|edge| edge.vantage == self.desk.vantage).collect();
         let rounds: BTreeMap<String, Round> =
             ours.iter().map(|edge| (edge.name.clone(), self.round(edge, assignment.intervals))).collect();
-        // Silence takes the whole deadline, and the next probe waits for its end.
         let beats: BTreeMap<String, Duration> =
-            rounds.iter().map(|(name, round)| (name.clone(), round.beat().max(DEADLINE))).collect();
+            rounds.iter().map(|(name, round)| (name.clone(), holds(round.beat()))).collect();
         tracing::info!(
             matrix = assignment.matrix,
             generation = assignment.generation,
@@ -257,7 +261,7 @@ impl Agent {
         let mut notebook = self.desk.notebook();
         notebook.write(edge, attempts, self.desk.began.elapsed());
         if let Some(pace) = self.patrol.pace(edge) {
-            notebook.pace(edge, pace);
+            notebook.pace(edge, holds(pace));
         }
         drop(notebook);
         self.publish();

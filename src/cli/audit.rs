@@ -138,7 +138,7 @@ fn text(rows: &[EdgeReport], decided: &[String], split: &Split, inputs: &Inputs,
     let c = &inputs.coverage;
     let from = c.cluster.as_ref().map_or_else(|| format!("{} files", c.files), |server| format!("cluster {server}"));
     let _ = writeln!(out, "\n{from}, {} objects, {} pods, {} policies read", c.objects, c.pods, c.policies);
-    for missing in &c.not_covered {
+    for missing in output::not_covered(c, &split.open) {
         out.push_str(&output::paragraph(&format!("not covered: {missing}"), 2));
     }
     let _ = writeln!(out, "{}", output::summary(&split.open));
@@ -147,12 +147,10 @@ fn text(rows: &[EdgeReport], decided: &[String], split: &Split, inputs: &Inputs,
 
 /// One case an edge, then one for each finding that belongs to no edge.
 fn junit(rows: &[EdgeReport], findings: &[Finding]) -> String {
-    let say =
-        |finding: &Finding| format!("{}: {}: {} Fix: {}", finding.code, finding.object, finding.message, finding.fix);
     let of_edge = |name: &str| -> Vec<String> {
         let mine =
             |finding: &&Finding| finding.edge.as_deref() == Some(name) && finding.code.severity() > Severity::Note;
-        findings.iter().filter(mine).map(say).collect()
+        findings.iter().filter(mine).map(Case::said).collect()
     };
     let mut cases: Vec<Case> = rows
         .iter()
@@ -162,9 +160,6 @@ fn junit(rows: &[EdgeReport], findings: &[Finding]) -> String {
         })
         .collect();
     let others = findings.iter().filter(|finding| finding.edge.is_none() && finding.code.severity() > Severity::Note);
-    cases.extend(
-        others
-            .map(|finding| Case { name: format!("{} {}", finding.code, finding.object), failure: Some(say(finding)) }),
-    );
+    cases.extend(others.map(Case::failed));
     formats::junit("portreeve audit", &cases)
 }

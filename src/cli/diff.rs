@@ -10,7 +10,9 @@ use super::args::{AccessArgs, DialectArg};
 use super::explain::ports;
 use super::output::{self, Format, Style, WIDTH, wrap};
 use super::{Done, Exit};
+use crate::finding::Finding;
 use crate::judge::diff::{Cause, Change, Difference, Row, What, diff};
+use crate::load::inputs;
 use crate::load::{Builder, Snapshot, Source};
 use crate::policy::Engine;
 
@@ -74,16 +76,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
         found.workloads > 0,
         "A and B have no pod in common, so nothing can be compared: give the pods with --world PATH or --cluster"
     );
-    let failed = match args.fail_on {
+    let changed = match args.fail_on {
         FailOn::Open => found.count(Change::is_opening) > 0,
         FailOn::Close => found.count(Change::is_closing) > 0,
         FailOn::Any => !found.rows.is_empty(),
     };
+    let told = Told::of(&left, &right, notes);
     let text = match args.output {
-        Format::Text => text(&found, &left, &right, &notes, Style::detect()),
-        Format::Json => output::json(&json_of(&found, &left, &right, &notes))?,
+        Format::Text => text(&found, &left, &right, &told, Style::detect()),
+        Format::Json => output::json(&json_of(&found, &left, &right, &told))?,
     };
-    Ok(Done { text, exit: Exit::findings_if(failed) })
+    Ok(Done { text, exit: Exit::findings_if(changed || told.unread) })
 }
 
 /// The word that means the live cluster.
@@ -95,6 +98,29 @@ struct Sides {
     right: Snapshot,
     /// How they are to be understood.
     notes: Vec<String>,
+}
+
+/// What is to be said beside the difference.
+struct Told {
+    notes: Vec<String>,
+    /// Manifests of either side that do not count.
+    left_out: Vec<Finding>,
+    /// A file of either side cannot be read: what stands in it may differ, and may hide what does, even where both sides have the file.
+    unread: bool,
+}
+
+impl Told {
+    fn of(left: &Snapshot, right: &Snapshot, notes: Vec<String>) -> Self {
+        let mut left_out = inputs::left_out(&left.findings);
+        for finding in inputs::left_out(&right.findings) {
+            // What both sides share is said once.
+            if !left_out.contains(&finding) {
+                left_out.push(finding);
+            }
+        }
+        let unread = left.world.unread().or(right.world.unread()).is_some();
+        Self { notes, left_out, unread }
+    }
 }
 
 /// Reads both sides, a live cluster only once.
@@ -140,9 +166,11 @@ fn sides(args: &Args) -> anyhow::Result<Sides> {
     Ok(Sides { left, right, notes })
 }
 
-fn text(found: &Difference, left: &Snapshot, right: &Snapshot, notes: &[String], style: Style) -> String {
+fn text(found: &Difference, left: &Snapshot, right: &Snapshot, told: &Told, style: Style) -> String {
     let mut out = String::new();
-    if found.rows.is_empty() {
+    if found.rows.is_empty() && told.unread {
+        let _ = writeln!(out, "{}  what A and B admit: not every file can be read", style.bold("unknown"));
+    } else if found.rows.is_empty() {
         let _ = writeln!(out, "{}  A and B admit the same new connections", style.bold("same"));
     } else {
         let _ = writeln!(out, "{}  {}", style.bold("differs"), summary(found));
@@ -160,13 +188,16 @@ fn text(found: &Difference, left: &Snapshot, right: &Snapshot, notes: &[String],
             line(&mut out, 2, &format!("only in {side}, not compared: {}", names(only)));
         }
     }
-    for note in notes {
+    for note in &told.notes {
         line(&mut out, 2, &format!("note: {note}"));
     }
     for (side, snapshot) in [("A", left), ("B", right)] {
-        for missing in &snapshot.coverage.not_covered {
+        for missing in output::not_covered(&snapshot.coverage, &told.left_out) {
             line(&mut out, 2, &format!("not covered in {side}: {missing}"));
         }
+    }
+    if !told.left_out.is_empty() {
+        let _ = writeln!(out, "\n{}", output::findings(&told.left_out, style));
     }
     let _ = writeln!(
         out,
@@ -242,7 +273,7 @@ pub(super) fn line(out: &mut String, indent: usize, text: &str) {
     }
 }
 
-fn json_of(found: &Difference, left: &Snapshot, right: &Snapshot, notes: &[String]) -> Value {
+fn json_of(found: &Difference, left: &Snapshot, right: &Snapshot, told: &Told) -> Value {
     let (opens, closes, unknown) = counts(found);
     let policies: Vec<Value> = found
         .policies
@@ -250,7 +281,7 @@ fn json_of(found: &Difference, left: &Snapshot, right: &Snapshot, notes: &[Strin
         .map(|policy| json!({ "name": policy.name.to_string(), "change": policy.what.as_str(), "place": policy.place }))
         .collect();
     json!({
-        "differs": !found.rows.is_empty(),
+        "differs": !found.rows.is_empty() || told.unread,
         "opens": opens,
         "closes": closes,
         "notKnown": unknown,
@@ -258,7 +289,8 @@ fn json_of(found: &Difference, left: &Snapshot, right: &Snapshot, notes: &[Strin
         "policies": policies,
         "onlyInA": found.only_left,
         "onlyInB": found.only_right,
-        "notes": notes,
+        "notes": told.notes,
+        "findings": told.left_out,
         "coverage": { "a": left.coverage, "b": right.coverage },
     })
 }

@@ -11,6 +11,7 @@ use super::args::{self, DialectArg, GIVE_WORLD, IntentArgs, WorldArgs};
 use super::output::{self, Format, Style};
 use super::{Done, Exit};
 use crate::judge::explain::{Explained, Question, Sources, edge, fits, question};
+use crate::load::inputs::left_out;
 use crate::matrix::{Expect, Resolution, ResolvedEdge, parse_endpoint};
 use crate::policy::Engine;
 use crate::source::de::closest;
@@ -71,10 +72,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
         }
         [] => anyhow::bail!("nothing is asked: give FROM TO [PORT], or an EDGE"),
     };
+    let left_out = left_out(&read.findings);
     let wrong = asked.edge.is_some_and(|edge| !fits(edge.edge.expect, explained.verdict));
     let text = match args.output {
-        Format::Text => text::print(&asked, &explained, &read.coverage, Style::detect()),
-        Format::Json => output::json(&json::of(&asked, &explained, &read.coverage))?,
+        Format::Text => text::print(&asked, &explained, &left_out, &read.coverage, Style::detect()),
+        Format::Json => output::json(&json::of(&asked, &explained, &left_out, &read.coverage))?,
     };
     Ok(Done { text, exit: Exit::findings_if(wrong) })
 }

@@ -99,6 +99,18 @@ pub(super) struct Case {
     pub(super) failure: Option<String>,
 }
 
+impl Case {
+    /// A finding that belongs to no other case.
+    pub(super) fn failed(finding: &Finding) -> Self {
+        Self { name: format!("{} {}", finding.code, finding.object), failure: Some(Self::said(finding)) }
+    }
+
+    /// A finding as the reason of a failure.
+    pub(super) fn said(finding: &Finding) -> String {
+        format!("{}: {}: {} Fix: {}", finding.code, finding.object, finding.message, finding.fix)
+    }
+}
+
 /// JUnit XML with one suite.
 pub(super) fn junit(suite: &str, cases: &[Case]) -> String {
     let failures = cases.iter().filter(|case| case.failure.is_some()).count();

@@ -43,8 +43,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let peers: Vec<Peer> = inputs.resolution.edges.iter().filter_map(Peer::of).collect();
     let open: Vec<&Peer> = peers.iter().filter(|peer| peer.value.is_none()).collect();
     let subject = subject(inputs);
-    let told: Vec<Finding> =
-        inputs.findings.iter().filter(|finding| finding.code.severity() == Severity::Error).cloned().collect();
+    let is_told = |finding: &&Finding| finding.code.severity() == Severity::Error || finding.code.leaves_out();
+    let told: Vec<Finding> = inputs.findings.iter().filter(is_told).cloned().collect();
     let mut notes = output::findings(&told, Style::plain());
     for peer in &open {
         let _ = writeln!(notes, "fill in peers.{}: no source says where it is; without it {}", peer.key, peer.breaks);

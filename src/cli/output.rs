@@ -1,10 +1,12 @@
 //! Text for people: tables of at most 100 columns, colour on terminals only.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io::IsTerminal;
 
 use crate::finding::{Finding, Severity};
 use crate::judge::{Declared, State};
+use crate::load::Coverage;
 
 /// Widest line of any table.
 pub(super) const WIDTH: usize = 100;
@@ -165,26 +167,51 @@ pub(super) fn paragraph(text: &str, indent: usize) -> String {
     })
 }
 
-/// Findings for people: code and name, what and where, the smallest fix.
+/// Findings for people: code and name, what and where, the smallest fix. One cause is told once, with all edges that it concerns.
 pub(super) fn findings(findings: &[Finding], style: Style) -> String {
     let mut out = String::new();
-    for finding in findings {
+    let same = |a: &Finding, b: &Finding| {
+        let cause =
+            |finding: &Finding| (finding.code, finding.object.clone(), finding.place.clone(), finding.fix.clone());
+        a.edge.is_some() && b.edge.is_some() && cause(a) == cause(b)
+    };
+    for (index, finding) in findings.iter().enumerate() {
+        if findings[..index].iter().any(|earlier| same(earlier, finding)) {
+            continue;
+        }
+        let more = findings[index + 1..].iter().filter(|later| same(finding, later));
+        let more: Vec<&str> = more.filter_map(|later| later.edge.as_deref()).collect();
         let edge = finding.edge.as_deref().map_or(String::new(), |edge| format!("  {edge}"));
         let head = format!("{} {}", finding.code.code(), finding.code.name());
         let _ = writeln!(out, "{}{}", style.severity(finding.code.severity(), &head), style.bold(&edge));
         out.push_str(&paragraph(&format!("{}{}", subject(finding), finding.message), 2));
+        if !more.is_empty() {
+            out.push_str(&paragraph(&format!("the same for {}", more.join(", ")), 2));
+        }
         if !finding.fix.is_empty() {
-            let fix = finding.fix.trim_end();
-            out.push_str(&paragraph(&format!("fix: {}", fix.replace('\n', "\n  ")), 2));
+            // A sentence, and below it a manifest: that is for a machine, and a broken line would not parse.
+            let mut lines = finding.fix.trim_end().lines();
+            out.push_str(&paragraph(&format!("fix: {}", lines.next().unwrap_or_default()), 2));
+            for line in lines {
+                let _ = writeln!(out, "{}", format!("    {line}").trim_end());
+            }
         }
     }
     out
 }
 
-/// Where it is and what it is about. The place of a live object names the object.
+/// What is not covered, but for what these findings say already.
+pub(super) fn not_covered<'c>(coverage: &'c Coverage, told: &[Finding]) -> impl Iterator<Item = &'c str> {
+    let said: BTreeSet<String> =
+        told.iter().filter_map(|f| Some(format!("{}: {}", f.place.as_ref()?, f.message))).collect();
+    coverage.not_covered.iter().filter(move |line| !said.contains(*line)).map(String::as_str)
+}
+
+/// Where it is and what it is about. The place of a live object, or in a file that it is about, names that.
 fn subject(finding: &Finding) -> String {
     match &finding.place {
         Some(place) if place.is_live() && place.file.contains(finding.object.as_str()) => format!("{place}: "),
+        Some(place) if *place.file == *finding.object => format!("{place}: "),
         Some(place) => format!("{place}: {}: ", finding.object),
         None => format!("{}: ", finding.object),
     }

@@ -100,13 +100,17 @@ fn text(plan: &Plan, inputs: &Inputs, style: Style) -> String {
     }
     if let Some(found) = &plan.difference {
         out.push('\n');
-        let _ = writeln!(out, "{}", summary(found));
+        if inputs.world.as_ref().is_some_and(|world| world.unread().is_some()) {
+            out.push_str("new connections: not known, since not every file can be read\n");
+        } else {
+            let _ = writeln!(out, "{}", summary(found));
+        }
         rows(&mut out, found);
     }
-    for missing in &inputs.coverage.not_covered {
+    let wrong: Vec<Finding> = plan.wrong().cloned().chain(inputs.left_out()).collect();
+    for missing in output::not_covered(&inputs.coverage, &wrong) {
         line(&mut out, 2, &format!("not covered: {missing}"));
     }
-    let wrong: Vec<Finding> = plan.wrong().cloned().collect();
     if !wrong.is_empty() {
         out.push('\n');
         out.push_str(&output::findings(&wrong, style));
@@ -143,6 +147,9 @@ fn why(held: &Held, plan: &Plan) -> String {
         Held::Unread(key) => format!(
             "{key} is not read here, and the connections that it asks for would be cut: give the values with --guide, or MAS's config with --mas-config"
         ),
+        Held::Unseen(gap) => format!(
+            "{gap}: whether a policy of this name is there, and whose, is not known"
+        ),
         Held::NoEdge => "no needed connection is known, and the policy would cut them all: say what MAS needs in `guide`, `peers` or `edges`".to_owned(),
         Held::Wrong(finding) => format!("{} {}", finding.code, finding.edge.as_deref().unwrap_or(&finding.object)),
     }
@@ -167,6 +174,7 @@ fn json_of(plan: &Plan, inputs: &Inputs) -> Value {
         Held::Audit { frozen } => json!({ "why": "mode", "frozen": frozen }),
         Held::Git => json!({ "why": "owner" }),
         Held::Unread(key) => json!({ "why": "unread", "key": key }),
+        Held::Unseen(gap) => json!({ "why": "unseen", "gap": gap }),
         Held::NoEdge => json!({ "why": "noEdge" }),
         Held::Wrong(finding) => json!({ "why": "finding", "finding": finding }),
     };
@@ -185,6 +193,7 @@ fn json_of(plan: &Plan, inputs: &Inputs) -> Value {
         "edges": plan.effects.iter().map(effect).collect::<Vec<_>>(),
         "unproven": plan.unproven,
         "changes": plan.difference.as_ref().map(changes).unwrap_or_default(),
+        "findings": inputs.left_out(),
         "coverage": inputs.coverage,
     })
 }

@@ -99,7 +99,9 @@ impl Chain {
         let inputs = self.read()?;
         let world = inputs.world.as_ref().context("the working copy has no manifests")?;
         let engine = Engine::new(world, &inputs.policies);
-        self.set_gates(world, &engine).await?;
+        // What cannot be read cannot be applied either: it makes verdicts unknown, and closes nothing.
+        let applied = inputs.policies.evaluated();
+        self.set_gates(world, &Engine::new(world, &applied)).await?;
         let audited = audit(&inputs.resolution, world, &inputs.policies, &engine, &inputs.name);
         let mut rows = audited.edges;
         let brought = self.probe(&inputs.resolution, world).await;

@@ -14,7 +14,7 @@ use super::Outcome;
 use super::facts::Facts;
 use super::tree::{NO_URL, Said};
 use crate::judge::{Reason, State};
-use crate::world::NotCovered;
+use crate::world::{NotCovered, Uncovered};
 
 /// What a check says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,8 @@ fn no_mas_config() -> Answer {
 
 /// That no Secret is read, when the objects come from a cluster: what is in one may well be there.
 fn unread_secrets(facts: &Facts) -> Option<&NotCovered> {
-    facts.world.as_ref()?.unseen_anywhere("Secret")
+    let gap = facts.world.as_ref()?.unseen_anywhere("Secret")?;
+    matches!(gap.subject, Uncovered::Kinds { .. }).then_some(gap)
 }
 
 /// What was looked for among the objects in vain. `give` is what to do about files.

@@ -27,7 +27,7 @@ use super::{Declared, EdgeReport};
 use crate::finding::{Code, Finding};
 use crate::matrix::{Exchange, Expect, Party, Peer, PeerKind, Resolution, ResolvedEdge, Subject};
 use crate::policy::render;
-use crate::policy::{Answer, Direction, End, Engine, PolicySet, SideAnswer};
+use crate::policy::{Answer, Direction, End, Engine, Policy, PolicyRef, PolicySet, SideAnswer};
 use crate::world::labels::matches_all;
 use crate::world::{Labels, NotCovered, ObjectName, PodId, Protocol, World};
 
@@ -303,12 +303,28 @@ fn ours(view: &View<'_>, edge: &ResolvedEdge, denial: &Denial) -> Finding {
         lint::selector_for_address(view, edge, denial.direction, own, denial.answer.port)
     });
     named.unwrap_or_else(|| {
-        let fix = |policy: &str| match render::fragment(view.subject, edge, denial.direction) {
-            Some(yaml) => format!("add to the spec of {policy}:\n{yaml}"),
-            None => format!("add a rule for it to {policy}"),
+        let fix = |blamed: &str| match (own_policy(view, denial), render::fragment(view.subject, edge, denial.direction)) {
+            (Some(own), Some(yaml)) => format!("add to the spec of {own}:\n{yaml}"),
+            (Some(own), None) => format!("add a rule for it to {own}"),
+            (None, _) => format!(
+                "give MAS a policy of its own, which `portreeve render` prints; a rule in {blamed} would open this to every pod that it selects"
+            ),
         };
         denied(Code::PolicyBlocks, edge, denial, fix)
     })
+}
+
+/// The policy that isolates MAS's pods and selects no others: only there a new rule opens nothing else.
+fn own_policy(view: &View<'_>, denial: &Denial) -> Option<String> {
+    let side = side(&denial.answer, denial.direction);
+    let near = side.nearest.as_ref().map(|miss| &miss.rule.policy);
+    let is_own = |policy: &Policy| {
+        let mut pods = view.world.pods();
+        !policy.pod_selector.is_everything()
+            && pods.all(|(id, pod)| !policy.selects(pod) || view.subject.pods.contains(&id))
+    };
+    let mut candidates = near.into_iter().chain(&side.isolated_by);
+    candidates.find(|policy| view.policies.get(&policy.name).is_some_and(is_own)).map(PolicyRef::object)
 }
 
 /// The policies of a peer deny what is needed.

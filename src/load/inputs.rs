@@ -67,10 +67,20 @@ impl Inputs {
         self.matrix.as_ref().map_or(Directions::Both, |matrix| Directions::of(matrix.directions))
     }
 
+    /// Manifests that do not count, in whole or in part.
+    pub fn left_out(&self) -> Vec<Finding> {
+        left_out(&self.findings)
+    }
+
     /// What was wrong while reading, without remarks on the guide's own text, which say nothing about this deployment.
     pub fn of_the_deployment(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.code != Code::GuideUnsound)
     }
+}
+
+/// Those of the findings that are about manifests that do not count.
+pub fn left_out(findings: &[Finding]) -> Vec<Finding> {
+    findings.iter().filter(|finding| finding.code.leaves_out()).cloned().collect()
 }
 
 /// All documents of one configuration file.

@@ -16,14 +16,14 @@ use crate::world::{Object, objects};
 /// JSON goes through the same parser: every JSON text is a YAML text.
 ///
 /// # Errors
-/// A path that was given and cannot be read. A file below a given folder that cannot be read is a problem instead.
+/// A path that was given and cannot be read. A file below a given folder that cannot be read is unread instead.
 pub(crate) fn each(paths: &[PathBuf], sink: &mut dyn FnMut(Object)) -> Result<Loaded, InputError> {
     let mut loaded = Loaded::default();
     for path in paths {
         for file in files::manifests(path)? {
             match read(&file, &mut loaded, sink) {
                 Err(error) if file == *path => return Err(error),
-                Err(error) => loaded.problems.push(error),
+                Err(error) => loaded.unread.push(error),
                 Ok(()) => {}
             }
         }
@@ -49,14 +49,14 @@ fn read(file: &Path, loaded: &mut Loaded, sink: &mut dyn FnMut(Object)) -> Resul
     loaded.files += 1;
     let parts = yaml::split(&text.text, PART_BYTES);
     if let [whole] = parts.as_slice() {
-        let Loaded { problems, objects: count, .. } = loaded;
+        let Loaded { problems, unread, objects: count, .. } = loaded;
         let broken = yaml::parse_objects(&text.name, whole, |document| {
             for object in objects(document, problems) {
                 *count += 1;
                 sink(object);
             }
         });
-        problems.extend(broken.err().map(not_covered));
+        unread.extend(broken.err().map(not_covered));
     } else {
         read_parts(&text.name, &parts, loaded, sink);
     }
@@ -85,7 +85,7 @@ fn read_parts(file: &Arc<str>, parts: &[Part<'_>], loaded: &mut Loaded, sink: &m
             loaded.objects += objects.len();
             objects.into_iter().for_each(&mut *sink);
             if let Some(error) = broken {
-                loaded.problems.push(not_covered(error));
+                loaded.unread.push(not_covered(error));
                 break;
             }
         }
@@ -109,16 +109,16 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(path: &Path, objects: &[&str], problems: &[&str]) {
+    fn check(path: &Path, objects: &[&str], problems: &[&str], unread: &[&str]) {
         let mut labels = Vec::new();
         let loaded = each(&[path.to_path_buf()], &mut |object| labels.push(object.label())).unwrap();
         assert_eq!(labels, objects);
-        let got: Vec<_> = loaded
-            .problems
-            .iter()
-            .map(|problem| problem.to_string().rsplit_once('/').map_or_else(String::new, |(_, tail)| tail.to_owned()))
-            .collect();
-        assert_eq!(got, problems);
+        let told = |errors: &[InputError]| -> Vec<String> {
+            let told = errors.iter().map(ToString::to_string);
+            told.map(|text| text.rsplit_once('/').map_or_else(String::new, |(_, tail)| tail.to_owned())).collect()
+        };
+        assert_eq!(told(&loaded.problems), problems);
+        assert_eq!(told(&loaded.unread), unread);
         assert_eq!(loaded.objects, objects.len());
     }
 
@@ -130,12 +130,14 @@ mod tests {
         put("b.json", r#"{"apiVersion":"v1","kind":"PodList","items":[{"metadata":{"name":"p","namespace":"n"}}]}"#);
         put("c.yaml", "just: values\n");
         put("notes.txt", "not read");
+        std::fs::write(folder.path().join("d.yaml"), [0xff, 0xfe]).unwrap();
         check(
             folder.path(),
             &["Namespace/a", "Pod/n/p"],
+            &["c.yaml:1:1: not a Kubernetes object: `apiVersion` and `kind` are needed; it was skipped"],
             &[
                 "a.yaml:5:6: this is not valid YAML: check indentation, quotes and brackets on this line and the one before; the rest of this file is not covered",
-                "c.yaml:1:1: not a Kubernetes object: `apiVersion` and `kind` are needed; it was skipped",
+                "d.yaml: is not UTF-8 text: is it a binary file?",
             ],
         );
     }
@@ -159,10 +161,10 @@ mod tests {
         };
         let expect: Vec<_> = (0..30_000_u32).map(|index| (format!("p{index}"), index * 4 + 1)).collect();
         let (seen, loaded) = read(&text);
-        assert_eq!((seen == expect, loaded.problems, loaded.objects), (true, vec![], 30_000));
+        assert_eq!((seen == expect, loaded.unread, loaded.objects), (true, vec![], 30_000));
         let (seen, loaded) = read(&text.replace("name: p20000,", "name: [p20000,"));
         assert_eq!((seen == expect[..20_000], loaded.objects), (true, 20_000));
-        let told: Vec<_> = loaded.problems.iter().map(|problem| problem.place.position.line).collect();
+        let told: Vec<_> = loaded.unread.iter().map(|problem| problem.place.position.line).collect();
         assert_eq!(told, [80_003]);
     }
 

@@ -114,6 +114,7 @@ impl Builder {
     /// Takes note of what was read.
     pub(super) fn loaded(&mut self, loaded: Loaded) {
         self.loaded.problems.extend(loaded.problems);
+        self.loaded.unread.extend(loaded.unread);
         self.loaded.files += loaded.files;
         self.loaded.objects += loaded.objects;
     }
@@ -126,16 +127,21 @@ impl Builder {
 
     /// The snapshot.
     pub fn finish(self) -> Snapshot {
-        let Self { world, policies, accepts, matrices, loaded, cluster } = self;
+        let Self { mut world, mut policies, accepts, matrices, loaded, cluster } = self;
+        let unread: Vec<NotCovered> = loaded.unread.iter().map(NotCovered::unread).collect();
+        for gap in &unread {
+            policies.unread(gap);
+            world.unseen(gap.clone(), false);
+        }
         let (world, mut findings) = world.finish();
         let (policies, found) = policies.finish();
         findings.extend(found);
-        findings.extend(loaded.problems.iter().map(|problem| {
-            let file = problem.place.file.to_string();
+        let broken = |place: &Place, message: &str| {
             let fix = "mend it, or leave it out if it is no manifest";
-            Finding::new(Code::BrokenObject, file, problem.message.clone(), fix).at(problem.place.clone())
-        }));
-        let gap = |gap: &NotCovered| format!("{}: {}", gap.place, gap.sentence());
+            Finding::new(Code::BrokenObject, place.file.to_string(), message, fix).at(place.clone())
+        };
+        findings.extend(loaded.problems.iter().map(|problem| broken(&problem.place, &problem.message)));
+        findings.extend(unread.iter().map(|gap| broken(&gap.place, &gap.why)));
         let coverage = Coverage {
             cluster,
             files: loaded.files,
@@ -143,7 +149,7 @@ impl Builder {
             pods: world.pods.len(),
             policies: policies.policies.len(),
             not_covered: (loaded.problems.iter().map(ToString::to_string))
-                .chain(NotCovered::together(&world.not_covered).iter().map(gap))
+                .chain(NotCovered::together(&world.not_covered).iter().map(NotCovered::line))
                 .collect(),
         };
         Snapshot { world, policies, findings, accepts, matrices, coverage }

@@ -61,6 +61,11 @@ impl PolicyBuilder {
         self.unmodelled.extend(unmodelled::unseen(group, kind, gap));
     }
 
+    /// Takes note of a file that cannot be read: any policy may stand in it.
+    pub fn unread(&mut self, gap: &NotCovered) {
+        self.unmodelled.push(unmodelled::unread(gap));
+    }
+
     /// The policies that would exist in a cluster, and what was wrong with the others.
     pub fn finish(mut self) -> (PolicySet, Vec<Finding>) {
         self.warn_of_equal_priorities();

@@ -282,6 +282,12 @@ impl PolicySet {
         Self::new(policies, self.unmodelled.clone()).with_tiers(self.tiers.clone())
     }
 
+    /// The set without what is not evaluated.
+    #[must_use]
+    pub fn evaluated(&self) -> Self {
+        Self::new(self.policies.clone(), Vec::new()).with_tiers(self.tiers.clone())
+    }
+
     /// The set after the policy of this name was deleted.
     #[must_use]
     pub fn without(&self, name: &ObjectName) -> Self {

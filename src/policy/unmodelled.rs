@@ -119,6 +119,19 @@ pub(super) fn unseen(group: &str, kind: &str, gap: &NotCovered) -> Option<Unmode
     })
 }
 
+/// What may stand in a file that cannot be read: the worst is a kind that overrules all others, in every namespace.
+pub(super) fn unread(gap: &NotCovered) -> Unmodelled {
+    let path = &gap.place.file;
+    Unmodelled {
+        object: path.rsplit('/').next().unwrap_or(path).to_owned(),
+        place: gap.place.clone(),
+        scope: Scope::Cluster,
+        effect: Effect::Overrides,
+        only: None,
+        why: "cannot be read",
+    }
+}
+
 /// The namespace of an object; the whole cluster when it is a variable.
 pub(super) fn written_namespace(object: &Object) -> Scope {
     match (&object.namespace, object.document.root.at_path("/metadata/namespace")) {

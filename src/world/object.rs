@@ -65,6 +65,9 @@ pub fn objects(document: Document, problems: &mut Vec<InputError>) -> Vec<Object
             document.root.at_path("/metadata").and_then(|m| m.get(key)).and_then(Node::text).map(str::to_owned)
         };
         let name = meta("name").or_else(|| meta("generateName").map(|prefix| format!("{prefix}*")));
+        // A policy counts by what it selects: it is there under whatever name stands for `${NAME}`.
+        let name =
+            name.or_else(|| (kind.ends_with("Policy") && has_hidden_name(&document.root)).then(|| "*".to_owned()));
         // A kustomization is a build file; it needs no name.
         let name = name.or_else(|| api_version.starts_with(KUSTOMIZE).then(|| "kustomization".to_owned()));
         let Some(name) = name else {
@@ -78,6 +81,10 @@ pub fn objects(document: Document, problems: &mut Vec<InputError>) -> Vec<Object
 }
 
 const KUSTOMIZE: &str = "kustomize.config.k8s.io/";
+
+fn has_hidden_name(root: &Node) -> bool {
+    matches!(root.at_path("/metadata/name"), Some(Node { value: Value::Opaque(_), .. }))
+}
 
 fn is_list(kind: &str, root: &Node) -> bool {
     kind.ends_with("List") && matches!(root.get("items"), Some(Node { value: Value::Seq(_) | Value::Null, .. }))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::World;
-use crate::source::Place;
+use crate::source::{InputError, Place};
 
 /// Whose pods or objects something is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,12 +69,14 @@ pub enum Uncovered {
         /// Where they may be.
         scope: Scope,
     },
+    /// A file, or a part of one, that cannot be read: objects of any kind, anywhere.
+    File(String),
 }
 
 impl fmt::Display for Uncovered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Object(object) => f.write_str(object),
+            Self::Object(text) | Self::File(text) => f.write_str(text),
             Self::Kinds { words, scope: Scope::Cluster, .. } => f.write_str(&words.join(", ")),
             Self::Kinds { words, scope, .. } => write!(f, "{} {scope}", words.join(", ")),
         }
@@ -86,7 +88,26 @@ impl NotCovered {
     fn hides(&self, kind: &str) -> Option<&Scope> {
         match &self.subject {
             Uncovered::Kinds { kinds, scope, .. } if kinds.iter().any(|own| own == kind) => Some(scope),
+            Uncovered::File(_) => Some(&Scope::Cluster),
             Uncovered::Kinds { .. } | Uncovered::Object(_) => None,
+        }
+    }
+
+    /// A file among the manifests that cannot be read to its end.
+    pub fn unread(error: &InputError) -> Self {
+        Self {
+            subject: Uncovered::File(error.place.file.to_string()),
+            why: format!("{}: verdicts that it could change are unknown", error.message),
+            fix: "mend it, or leave it out if it is no manifest".to_owned(),
+            place: error.place.clone(),
+        }
+    }
+
+    /// The sentence after its place.
+    pub fn line(&self) -> String {
+        match &self.subject {
+            Uncovered::File(_) => format!("{}: {}", self.place, self.why),
+            Uncovered::Object(_) | Uncovered::Kinds { .. } => format!("{}: {}", self.place, self.sentence()),
         }
     }
 
@@ -94,6 +115,7 @@ impl NotCovered {
     pub fn sentence(&self) -> String {
         match &self.subject {
             Uncovered::Object(object) => format!("{object}: {}", self.why),
+            Uncovered::File(_) => format!("{} cannot be read", self.place),
             kinds @ Uncovered::Kinds { .. } => format!("{kinds} {}", self.why),
         }
     }
@@ -130,5 +152,10 @@ impl World {
     /// The same for any namespace.
     pub fn unseen_anywhere(&self, kind: &str) -> Option<&NotCovered> {
         self.not_covered.iter().find(|gap| gap.hides(kind).is_some())
+    }
+
+    /// A file among the manifests that cannot be read to its end, if there is one.
+    pub fn unread(&self) -> Option<&NotCovered> {
+        self.not_covered.iter().find(|gap| matches!(gap.subject, Uncovered::File(_)))
     }
 }

@@ -5,6 +5,8 @@ use super::*;
 use crate::judge::audit::audit;
 use crate::judge::audit::fixture::{guide, guide_files, load, name};
 use crate::policy::Engine;
+use crate::source::{InputError, Place, Position};
+use crate::world::NotCovered;
 
 /// A policy that isolates MAS and opens nothing.
 const DENY: &str = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: deny, namespace: matrix}\nspec: {podSelector: {}, policyTypes: [Ingress, Egress]}\n";
@@ -50,6 +52,7 @@ fn check(plan: &Plan, step: &str, writes: bool, held: &[&str]) {
             Held::Audit { frozen: false } => "audit".to_owned(),
             Held::Git => "git".to_owned(),
             Held::Unread(key) => format!("unread {key}"),
+            Held::Unseen(gap) => format!("unseen {gap}"),
             Held::NoEdge => "no edge".to_owned(),
             Held::Wrong(finding) => format!("{} {}", finding.code.name(), finding.edge.as_deref().unwrap_or("-")),
         })
@@ -66,6 +69,20 @@ fn what_is_carried_out_is_not_planned_again() {
     assert!(first.effects.iter().all(|effect| effect.after == Declared::Allowed), "{:#?}", first.effects);
     let after = carried_out(&first, &none);
     check(&made(&world, &after, &orders(Mode::Enforce)), "nothing", false, &[]);
+}
+
+/// Somebody else's policy of that name may stand in what the source does not show.
+#[test]
+fn what_may_stand_under_the_name_holds_it_back() {
+    let (mut world, none) = world_with(&[]);
+    let error = InputError::new(Place::new(&"x.yaml".into(), Position { line: 2, column: 1 }), "broken");
+    world.not_covered.push(NotCovered::unread(&error));
+    let unseen = "unseen x.yaml:2:1 cannot be read";
+    let plan = made(&world, &none, &orders(Mode::Enforce));
+    check(&plan, "create", false, &[unseen]);
+    let after = carried_out(&plan, &none);
+    check(&made(&world, &after, &orders(Mode::Enforce)), "nothing", false, &[unseen]);
+    check(&made(&world, &none, &orders(Mode::Off)), "nothing", false, &[unseen]);
 }
 
 #[test]
@@ -181,6 +198,7 @@ fn at_port(intended: &mut Resolution, port: u16) {
     for resolved in &mut intended.edges {
         if resolved.edge.to.iter().any(|target| target.party == crate::matrix::Party::Subject) {
             resolved.to[0].ports = vec![port];
+            resolved.edge.exchange = crate::matrix::Exchange::Whoami;
         }
     }
 }

@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::Asked;
+use crate::finding::Finding;
 use crate::judge::explain::{Explained, Fix, Group, Open, Through, Way, fits};
 use crate::load::Coverage;
 use crate::policy::{Considered, ConsideredPolicy, NearestMiss, PolicyRef, PortSet, RuleRef, SideAnswer, Traffic};
 use crate::world::Protocol;
 
-pub(super) fn of(asked: &Asked<'_>, explained: &Explained, coverage: &Coverage) -> Value {
+pub(super) fn of(asked: &Asked<'_>, explained: &Explained, left_out: &[Finding], coverage: &Coverage) -> Value {
     let mut out = json!({
         "question": asked.title,
         "verdict": explained.verdict.as_str(),
@@ -26,6 +27,7 @@ pub(super) fn of(asked: &Asked<'_>, explained: &Explained, coverage: &Coverage) 
         }
         map.insert("fixes".to_owned(), explained.fixes.iter().map(fix).collect());
         map.insert("notes".to_owned(), json!(explained.notes));
+        map.insert("findings".to_owned(), json!(left_out));
         map.insert("coverage".to_owned(), json!(coverage));
     }
     out

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::{Asked, expected};
-use crate::cli::output::{Style, WIDTH, wrap};
+use crate::cli::output::{Style, WIDTH, findings, not_covered, wrap};
+use crate::finding::Finding;
 use crate::judge::Declared;
 use crate::judge::explain::{Explained, Fix, Group, Open, Overall, PairName, Through, Way, fits};
 use crate::load::Coverage;
@@ -16,7 +17,13 @@ const RULES: usize = 24;
 /// Fixes that are printed.
 const FIXES: usize = 4;
 
-pub(super) fn print(asked: &Asked<'_>, explained: &Explained, coverage: &Coverage, style: Style) -> String {
+pub(super) fn print(
+    asked: &Asked<'_>,
+    explained: &Explained,
+    left_out: &[Finding],
+    coverage: &Coverage,
+    style: Style,
+) -> String {
     let mut out = first_line(asked, explained, style);
     for through in &explained.services {
         line(&mut out, 2, &service(through));
@@ -37,8 +44,11 @@ pub(super) fn print(asked: &Asked<'_>, explained: &Explained, coverage: &Coverag
     if let Some(more) = explained.fixes.len().checked_sub(FIXES).filter(|more| *more > 0) {
         line(&mut out, 2, &format!("and {more} more fixes: -o json has all"));
     }
-    for missing in &coverage.not_covered {
+    for missing in not_covered(coverage, left_out) {
         line(&mut out, 2, &format!("not covered: {missing}"));
+    }
+    if !left_out.is_empty() {
+        let _ = write!(out, "\n{}", findings(left_out, style));
     }
     out
 }

@@ -34,7 +34,8 @@ impl Round {
     pub(super) fn judge(&self, declared: &Rows, observed: &mut BTreeMap<String, Observation>) -> Board {
         let (mut rows, audited) = declared.clone();
         self.evidence(observed);
-        let findings = join(&mut rows, observed, &audited, Mode::Enforce);
+        let mut findings = join(&mut rows, observed, &audited, Mode::Enforce);
+        findings.extend(self.inputs.left_out());
         rows.retain(|row| observed.contains_key(&row.name));
         let mut probes: Vec<Attempt> = observed.values().flat_map(|o| o.attempts.iter().cloned()).collect();
         probes.sort_by(|a, b| (&a.edge, a.address).cmp(&(&b.edge, b.address)));

@@ -4,7 +4,7 @@ use super::{Answer, fail, no_manifests, pass, unknown};
 use crate::doctor::facts::Facts;
 use crate::finding::Code;
 use crate::judge::{Declared, EdgeReport};
-use crate::matrix::{Exchange, Party, ResolvedEdge};
+use crate::matrix::{Exchange, Expect, Party, ResolvedEdge};
 
 /// The worst of the edges that a test picks.
 fn judged(facts: &Facts, what: &str, pick: impl Fn(&ResolvedEdge) -> bool) -> Answer {
@@ -72,13 +72,19 @@ pub(in crate::doctor) fn to_smtp(facts: &Facts) -> Answer {
 
 /// Nothing beyond the edges: the point of having a policy at all.
 pub(in crate::doctor) fn nothing_else(facts: &Facts) -> Answer {
-    if facts.world.is_none() {
-        return no_manifests();
-    }
+    let Some(world) = &facts.world else { return no_manifests() };
+    // A policy that is not known may isolate MAS, and may open it: that nothing more is seen proves nothing.
+    let gap = world.unseen("NetworkPolicy", &facts.namespace);
+    let unsure = |row: &&EdgeReport| row.expect == Expect::Deny && row.declared == Some(Declared::Unknown);
     let wide = |code| matches!(code, Code::WiderThanIntended | Code::ForbiddenOpen | Code::ClosedByLuck);
     match facts.findings.iter().find(|finding| wide(finding.code)) {
         Some(finding) => fail(format!("{}: {}", finding.object, finding.message), finding.fix.clone()),
         None if facts.resolution.subject.is_none() => unknown("MAS's pods were not found", "see mas-workload"),
+        None if let Some(gap) = gap => unknown(gap.sentence(), gap.fix.clone()),
+        None if let Some(row) = facts.edges.iter().find(unsure) => unknown(
+            format!("{}: {}", row.name, row.because),
+            "see `portreeve audit`: it names the fact that is missing",
+        ),
         None => pass("the policies admit nothing else at MAS"),
     }
 }

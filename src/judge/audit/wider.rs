@@ -34,7 +34,10 @@ pub(super) fn wider(view: &View<'_>, direction: Direction) -> Vec<Finding> {
 /// The one finding when a pod of the subject is not isolated at all.
 fn open(view: &View<'_>, direction: Direction) -> Option<Finding> {
     // A policy that is not known may isolate it.
-    if view.policies.unmodelled_in(&view.subject.namespace).any(|other| other.effect == Effect::Adds) {
+    let namespace = &view.subject.namespace;
+    if view.policies.unmodelled_in(namespace).any(|other| other.effect == Effect::Adds)
+        || view.world.unseen("NetworkPolicy", namespace).is_some()
+    {
         return None;
     }
     let open: Vec<&Pod> = view

@@ -67,8 +67,7 @@ fn listeners<T>(
     }
     said.push(config);
     if context.only_peers() {
-        let provenance =
-            Provenance { place: None, section: section.to_owned(), says: "MAS's listener".to_owned() };
+        let provenance = Provenance { place: None, section: section.to_owned(), says: "MAS's listener".to_owned() };
         said.push(Said::Somewhere(Ask::new(Party::Subject, UNSAID, provenance)));
     }
     said

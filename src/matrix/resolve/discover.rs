@@ -88,9 +88,8 @@ impl<'a> Lookup<'a> {
         if self.edge.from.iter().all(is_exact) {
             return (from, Vec::new());
         }
-        let selected = |id: &PodId| {
-            from.iter().any(|peer| matches!(&peer.kind, PeerKind::Pods { pods, .. } if pods.contains(id)))
-        };
+        let selected =
+            |id: &PodId| from.iter().any(|peer| matches!(&peer.kind, PeerKind::Pods { pods, .. } if pods.contains(id)));
         let is_kin = |id: &PodId| {
             own.iter().any(|first| {
                 let (pod, first_pod) = (map.world.pod(*id), map.world.pod(*first));
@@ -104,7 +103,8 @@ impl<'a> Lookup<'a> {
         let mut provenance: Vec<Provenance> = Vec::new();
         for pod in workers.iter().map(|id| map.world.pod(*id)) {
             let name = pod.workload.as_ref().map_or(&pod.name.name, |workload| &workload.name);
-            let says = format!("{}/{name} runs the same image as the pods behind Synapse's endpoint", pod.name.namespace);
+            let says =
+                format!("{}/{name} runs the same image as the pods behind Synapse's endpoint", pod.name.namespace);
             if provenance.iter().all(|known| known.says != says) {
                 let section = "every Synapse process asks MAS about tokens".to_owned();
                 provenance.push(Provenance { place: Some(pod.place.clone()), section, says });

@@ -64,9 +64,11 @@ async fn server() -> SocketAddr {
     let address = udp.local_addr().unwrap();
     tokio::spawn(async move {
         let mut buffer = [0; 512];
-        while let Ok((count, from)) = udp.recv_from(&mut buffer).await {
+        loop {
+            // Errors tell of clients that are gone.
+            let Ok((count, from)) = udp.recv_from(&mut buffer).await else { continue };
             if let Some(answer) = reply(&buffer[..count], false) {
-                udp.send_to(&answer, from).await.unwrap();
+                let _ = udp.send_to(&answer, from).await;
             }
         }
     });

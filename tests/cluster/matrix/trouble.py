@@ -86,6 +86,7 @@ def dead_peer_and_wrong_certificate(stage) -> None:
     kubectl("-n", "authentif", "patch", "secret", "authelia-tls", f"--patch={json.dumps({'data': right})}")
     scale("mail/exim-relay", 1)
     world.rolled_out("mail/exim-relay")
+    stage.watch.until_ok([*wanted])
 
 
 def dead_dns(stage) -> None:

@@ -74,7 +74,10 @@ class Agents:
         return json.loads(done.stdout)
 
     def rows(self) -> dict[str, dict]:
-        return {edge["name"]: edge for edge in self.status()["edges"]}
+        """By name, each with what the agents say of it."""
+        status = self.status()
+        told = {edge["name"]: [p["detail"] for p in status["probes"] if p["edge"] == edge["name"]] for edge in status["edges"]}
+        return {edge["name"]: {**edge, "told": told[edge["name"]]} for edge in status["edges"]}
 
 
 def restart(workload: str, *change: str) -> float:

@@ -83,4 +83,4 @@ def multiple(edge: str) -> int:
 
 def line(row: dict) -> str:
     finding = row["finding"] or {}
-    return f"{row['name']} {row['state']} {row['reason']} {finding.get('name', '')} {finding.get('message', '')} {row.get('needs', '')}".strip()
+    return f"{row['name']} {row['state']} {row['reason']} {finding.get('name', '')} {finding.get('message', '')} {'; '.join(row['told'])}".strip()

@@ -88,10 +88,20 @@ fn every_worker_of_synapse_asks_mas() {
     let image = "ghcr.io/element-hq/synapse";
     let synapse = || host("synapse.ess");
     opens(synapse(), &[], "ess {app=main} [main]", 0);
-    opens(synapse(), &[("reader", image)], "ess {app=main} [main] + ess {app=reader} [reader]", 1);
-    opens(service("ess", "synapse"), &[("a", image), ("b", image)], "ess {app=main} [main] + ess {app=a} [a] + ess {app=b} [b]", 2);
+    opens(synapse(), &[("reader", image)], "ess {app=main} [main] | ess {app=reader} [reader]", 1);
+    opens(
+        service("ess", "synapse"),
+        &[("a", image), ("b", image)],
+        "ess {app=main} [main] | ess {app=a} [a] | ess {app=b} [b]",
+        2,
+    );
     // Another program, and another build of Synapse.
-    opens(synapse(), &[("web", "ghcr.io/element-hq/element-web"), ("old", "docker.io/matrixdotorg/synapse")], "ess {app=main} [main]", 0);
+    opens(
+        synapse(),
+        &[("web", "ghcr.io/element-hq/element-web"), ("old", "docker.io/matrixdotorg/synapse")],
+        "ess {app=main} [main]",
+        0,
+    );
     // Whoever selects pods means these.
     let labels = Labels::from([("app".to_owned(), "main".to_owned())]);
     let exact = Party::Selector { namespace: Some("ess".to_owned()), labels };
