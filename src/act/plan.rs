@@ -124,6 +124,8 @@ pub struct Plan {
     pub mode: Mode,
     /// What there is to be done.
     pub step: Step,
+    /// The policy as it should stand, whether it does or not; `None` where there should be none, or where it is not known.
+    pub wanted: Option<Value>,
     /// Why it is not done; empty when it may be.
     pub held: Vec<Held>,
     /// The needed edges, in the matrix's order.
@@ -174,6 +176,7 @@ pub fn plan(situation: &Situation<'_>, orders: &Orders) -> Plan {
         policy,
         mode: orders.mode,
         step: Step::Nothing,
+        wanted: None,
         held: Vec::new(),
         effects: Vec::new(),
         unproven: Vec::new(),
@@ -202,6 +205,7 @@ pub fn plan(situation: &Situation<'_>, orders: &Orders) -> Plan {
         plan.held.push(Held::Wrong(Box::new(unreadable(&plan.policy))));
         return plan;
     };
+    plan.wanted = Some(rendered.policy.clone());
     plan.step = match live {
         None => Step::Create(rendered.policy),
         Some(live) if is_same(live, &wanted) => return plan,
