@@ -22,17 +22,51 @@ fn written(code: i32, args: &[&str]) -> (tempfile::TempDir, String, String, Stri
 #[test]
 fn the_guides_world_gives_the_guides_policy() {
     let cluster = ["--manifests", "policies/cluster"];
-    let (_folder, path, text, told) = written(0, &[&["--guide", "policies/guide-values.yaml"], &cluster[..]].concat());
+    let (folder, path, text, told) = written(0, &[&["--guide", "policies/guide-values.yaml"], &cluster[..]].concat());
     assert_eq!(told, "");
     assert!(text.contains("\n  mode: Audit\n"), "nothing is written before somebody asks for it:\n{text}");
     assert!(text.contains("\n  subject: matrix/deploy/mas\n"), "{text}");
     assert!(text.contains("\n    postgres: {service: postgres/matrix-db-rw, port: 5432}\n"), "{text}");
+    let traefik = "\n    traefik: {selector: {namespace: traefik, podSelector: {matchLabels: {";
+    assert!(text.contains(traefik), "{text}");
     assert!(text.contains("\n    authelia: {host: authelia.waadoo.ovh, port: 443}\n"), "{text}");
     let spec = |matrix: &str| -> Value {
         let args = [&["render", "--matrix", matrix, "-o", "json"], &cluster[..]].concat();
         serde_json::from_str::<Value>(&expect(0, &args).0).unwrap()["policy"]["spec"].clone()
     };
     assert_eq!(spec(&path), spec("policies/traffic-matrix.yaml"));
+    // What it leads to, carried out, leaves nothing to find.
+    let enforced = fs::read_to_string(&path).unwrap().replace("mode: Audit", "mode: Enforce");
+    fs::write(&path, enforced).unwrap();
+    let args = |command| [&[command, "--matrix", &path], &cluster[..]].concat();
+    let policy = folder.path().join("policy.yaml");
+    fs::write(&policy, expect(0, &[&args("plan")[..], &["-o", "yaml"]].concat()).0).unwrap();
+    expect(0, &[&args("audit")[..], &["--manifests", policy.to_str().unwrap()]].concat());
+}
+
+/// MAS listens on another port than by default, and nothing but its objects says so.
+#[test]
+fn the_listener_is_the_one_that_the_objects_show() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = folder.path().join("cluster");
+    fs::create_dir(&world).unwrap();
+    for entry in fs::read_dir("policies/cluster").unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        // Container, target of the Service, and EndpointSlice; the Service port stays.
+        let shows = ["targetPort: 8080", "containerPort: 8080", "- {name: http, protocol: TCP, port: 8080}"];
+        let moved = |text: String, shown: &str| text.replace(shown, &shown.replace("8080", "8090"));
+        let text = if path.ends_with("matrix_mas.yaml") { shows.into_iter().fold(text, moved) } else { text };
+        fs::write(world.join(path.file_name().unwrap()), text).unwrap();
+    }
+    let world = world.to_str().unwrap();
+    let guide = folder.path().join("values.yaml");
+    let text = fs::read_to_string("policies/guide-values.yaml").unwrap().replace("targetPort: 8080", "");
+    fs::write(&guide, text).unwrap();
+    let (_folder, path, _, _) = written(0, &["--guide", guide.to_str().unwrap(), "--manifests", world]);
+    let (told, _) = expect(0, &["matrix", "--matrix", &path, "--manifests", world, "-o", "json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["edges"][0]["podPorts"], serde_json::json!([8090]), "{}", told["edges"][0]);
 }
 
 #[test]
@@ -58,7 +92,7 @@ fn what_nobody_says_is_left_to_fill_in() {
     let guide = folder.path().join("values.yaml");
     fs::write(&guide, "mas: {ingress: {host: auth.example.org}}\n").unwrap();
     let (_folder, path, text, told) = written(1, &["--guide", guide.to_str().unwrap()]);
-    assert!(text.contains("    # postgres: {host: postgres.example.org, port: 1}\n"), "{text}");
+    assert!(text.contains("    # postgres: {host: postgres.example.org, port: 5432}\n"), "{text}");
     assert!(told.contains("fill in peers.postgres"), "{told}");
     // It reads back all the same.
     expect(0, &["matrix", "--matrix", &path]);

@@ -35,13 +35,15 @@ fn what_it_prints_can_be_applied_and_is_then_done() {
     assert!(text.starts_with("create  NetworkPolicy matrix/portreeve-mas\n"), "{text}");
     assert!(text.contains("mas-to-postgres  denied  allowed\n"), "{text}");
     assert!(text.contains("new connections: 7 pairs open, 0 pairs close, 0 pairs not known"), "{text}");
-    let (yaml, told) = plan(1, MATRIX, &[], "yaml");
+    let (yaml, told) = plan(0, MATRIX, &[], "yaml");
     assert_eq!(told, text, "people are told on standard error");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("applied.yaml");
     fs::write(&path, &yaml).unwrap();
     let (text, _) = plan(0, MATRIX, &[path.to_str().unwrap()], "text");
     assert_eq!(text, "nothing to do  NetworkPolicy matrix/portreeve-mas is as it should be\n");
+    // It can be applied again.
+    assert_eq!(plan(0, MATRIX, &[path.to_str().unwrap()], "yaml").0, yaml);
     // It is the policy that `render` writes.
     plan(0, MATRIX, &[POLICY], "text");
 }

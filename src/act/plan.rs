@@ -3,16 +3,18 @@
 //! A plan is a value that leaves no choice to whoever carries it out: printed by `portreeve plan`, and the same however often it is made.
 //! Once it is carried out, the next one is empty.
 
+mod weigh;
+
 use serde_json::Value;
 
+use self::weigh::weigh;
 use crate::finding::{Code, Finding};
 use crate::judge::Declared;
-use crate::judge::audit::audit;
-use crate::judge::diff::{Difference, diff};
+use crate::judge::diff::Difference;
 use crate::matrix::traffic_matrix::{Mode, Owner, TrafficMatrix};
-use crate::matrix::{Expect, Intent, Resolution, derive, resolve::resolve};
+use crate::matrix::{Expect, Intent, Resolution};
 use crate::policy::render::{Directions, MANAGED_BY, MATRIX, network_policy, policy_name};
-use crate::policy::{Dialect, Engine, Policy, PolicySet, manifest};
+use crate::policy::{Dialect, Policy, PolicySet, manifest};
 use crate::world::{Labels, ObjectName, World};
 
 /// What the owner of a matrix decided about writing.
@@ -122,6 +124,8 @@ pub struct Plan {
     pub mode: Mode,
     /// What there is to be done.
     pub step: Step,
+    /// The policy as it should stand, whether it does or not; `None` where there should be none, or where it is not known.
+    pub wanted: Option<Value>,
     /// Why it is not done; empty when it may be.
     pub held: Vec<Held>,
     /// The needed edges, in the matrix's order.
@@ -172,6 +176,7 @@ pub fn plan(situation: &Situation<'_>, orders: &Orders) -> Plan {
         policy,
         mode: orders.mode,
         step: Step::Nothing,
+        wanted: None,
         held: Vec::new(),
         effects: Vec::new(),
         unproven: Vec::new(),
@@ -200,6 +205,7 @@ pub fn plan(situation: &Situation<'_>, orders: &Orders) -> Plan {
         plan.held.push(Held::Wrong(Box::new(unreadable(&plan.policy))));
         return plan;
     };
+    plan.wanted = Some(rendered.policy.clone());
     plan.step = match live {
         None => Step::Create(rendered.policy),
         Some(live) if is_same(live, &wanted) => return plan,
@@ -229,43 +235,6 @@ impl Situation<'_> {
     fn namespace(&self) -> &str {
         self.intended.subject.as_ref().map_or(&self.name.namespace, |subject| &subject.namespace)
     }
-
-    /// What must not be cut: the edges, and DNS, which nobody can do without even where no source asks for it.
-    fn needed(&self) -> Resolution {
-        let mut needed = self.intended.clone();
-        if !needed.edges.iter().any(|edge| edge.edge.exchange.is_dns()) {
-            let dns = Intent { edges: derive::dns(), subject: self.intent.subject.clone(), ..Intent::default() };
-            needed.edges.extend(resolve(&dns, Some(self.world)).edges);
-        }
-        needed
-    }
-}
-
-/// Never lock out (promise 4): every needed edge is asked before and after, all policies together and at both ends. The agents' and Prometheus' paths are edges like the others.
-fn weigh(plan: &mut Plan, situation: &Situation<'_>, after: &PolicySet) {
-    let engine = |policies| Engine::new(situation.world, policies).with_dialect(situation.dialect);
-    let (before, after) = (engine(situation.policies), engine(after));
-    let needed = situation.needed();
-    let judge = |engine: &Engine<'_>| audit(&needed, situation.world, engine.policies(), engine, situation.name);
-    let (was, becomes) = (judge(&before), judge(&after));
-    for (was, becomes) in was.edges.iter().zip(&becomes.edges).filter(|(was, _)| was.expect == Expect::Allow) {
-        let says = |declared: Option<Declared>| declared.unwrap_or(Declared::Unknown);
-        let effect = Effect {
-            edge: was.name.clone(),
-            before: says(was.declared),
-            after: says(becomes.declared),
-            because: becomes.because.clone(),
-        };
-        match (effect.before, effect.after) {
-            (Declared::Allowed | Declared::Unknown, Declared::Denied) => {
-                plan.held.push(Held::Wrong(Box::new(lock_out(&plan.policy, &effect, &becomes.breaks))));
-            }
-            (_, Declared::Unknown) => plan.unproven.push(effect.edge.clone()),
-            _ => {}
-        }
-        plan.effects.push(effect);
-    }
-    plan.difference = Some(diff(&before, &after));
 }
 
 /// Written by us for this matrix: a label that anybody can read says so.
@@ -280,13 +249,6 @@ fn is_same(live: &Policy, wanted: &Policy) -> bool {
     live.decision() == wanted.decision()
         && has(&live.labels, &wanted.labels)
         && has(&live.annotations, &wanted.annotations)
-}
-
-fn lock_out(policy: &ObjectName, effect: &Effect, breaks: &str) -> Finding {
-    let message = format!("it is {} now, and would be {}; without it {breaks}", effect.before.as_str(), effect.because);
-    let fix =
-        "correct the peer or the port in the TrafficMatrix, or open the other end first (`render --counterparts`)";
-    Finding::new(Code::LockOut, object(policy), message, fix).on(&effect.edge)
 }
 
 fn not_ours(live: &Policy) -> Finding {

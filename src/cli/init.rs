@@ -8,7 +8,7 @@ use super::output::{self, Style};
 use super::{Done, Exit};
 use crate::finding::{Finding, Severity};
 use crate::load::inputs::Inputs;
-use crate::matrix::{Expect, Party, Port, ResolvedEdge, Target};
+use crate::matrix::{Expect, Party, PeerKind, Port, ResolvedEdge, Target};
 use crate::source::emit;
 use crate::world::{ObjectName, PortRef};
 
@@ -40,20 +40,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     );
     let from = gathered.mas.as_ref().map_or("the guide's values", |mas| mas.source.as_str());
     let inputs = &gathered.inputs;
-    let peers: Vec<Peer> = inputs.resolution.edges.iter().filter_map(Peer::of).collect();
-    let open: Vec<&Peer> = peers.iter().filter(|peer| peer.value.is_none()).collect();
+    let edges = &inputs.resolution.edges;
+    let peers: Vec<Peer> = edges.iter().filter_map(Peer::ingress).chain(edges.iter().filter_map(Peer::of)).collect();
     let subject = subject(inputs);
-    let is_told = |finding: &&Finding| finding.code.severity() == Severity::Error || finding.code.leaves_out();
-    let told: Vec<Finding> = inputs.findings.iter().filter(is_told).cloned().collect();
+    let told: Vec<Finding> =
+        inputs.findings.iter().filter(|finding| finding.code.severity() == Severity::Error).cloned().collect();
     let mut notes = output::findings(&told, Style::plain());
-    for peer in &open {
+    for peer in peers.iter().filter(|peer| peer.value.is_none()) {
         let _ = writeln!(notes, "fill in peers.{}: no source says where it is; without it {}", peer.key, peer.breaks);
     }
-    if subject.is_none() && inputs.world.is_some() {
+    if subject.is_none() {
         notes.push_str("fill in subject: MAS's workload was not found by its image\n");
     }
+    let left = !notes.is_empty();
     let _ = std::io::Write::write_all(&mut std::io::stderr(), notes.as_bytes());
-    let left = !open.is_empty() || (subject.is_none() && inputs.world.is_some());
     Ok(Done { text: text(inputs, from, subject.as_deref(), &peers), exit: Exit::findings_if(left) })
 }
 
@@ -78,6 +78,44 @@ struct Peer {
 }
 
 impl Peer {
+    /// The ingress controller, which is found by the public host: a TrafficMatrix of peers has none.
+    fn ingress(resolved: &ResolvedEdge) -> Option<Self> {
+        let edge = &resolved.edge;
+        if edge.name != "traefik-to-mas" {
+            return None;
+        }
+        let found = resolved.from.iter().filter(|peer| !peer.by_default).find_map(|peer| match &peer.kind {
+            PeerKind::Pods { namespace, selector, .. } if !selector.is_empty() => {
+                let labels: Vec<String> =
+                    selector.iter().map(|(key, value)| format!("{}: {}", scalar(key), scalar(value))).collect();
+                let labels = labels.join(", ");
+                Some(format!("{{selector: {{namespace: {namespace}, podSelector: {{matchLabels: {{{labels}}}}}}}}}"))
+            }
+            _ => None,
+        });
+        let says = edge.provenance.iter().map(ToString::to_string).collect();
+        Some(Self { key: "traefik".to_owned(), value: found, others: Vec::new(), says, breaks: edge.breaks.clone() })
+    }
+
+    /// What to write in the place of a value that nobody knows.
+    fn example(&self) -> String {
+        match self.key.as_str() {
+            "traefik" => {
+                "{selector: {namespace: traefik, podSelector: {matchLabels: {app.kubernetes.io/name: traefik}}}}"
+                    .to_owned()
+            }
+            key => {
+                let port = match key {
+                    "postgres" => 5432,
+                    "synapse" => 8008,
+                    "smtp" => 587,
+                    _ => 443,
+                };
+                format!("{{host: {key}.example.org, port: {port}}}")
+            }
+        }
+    }
+
     /// The far end of an edge that goes out of MAS; what discovery finds by itself is left to it.
     fn of(resolved: &ResolvedEdge) -> Option<Self> {
         let edge = &resolved.edge;
@@ -164,7 +202,7 @@ fn text(inputs: &Inputs, from: &str, subject: Option<&str>, peers: &[Peer]) -> S
             );
         }
     }
-    out.push_str("  # Who the peers are. DNS and the ingress controller are found by themselves.\n  peers:\n");
+    out.push_str("  # Who the peers are. DNS is found by itself.\n  peers:\n");
     for peer in peers {
         for says in &peer.says {
             let _ = writeln!(out, "    # {}", says.replace('\n', " "));
@@ -173,7 +211,7 @@ fn text(inputs: &Inputs, from: &str, subject: Option<&str>, peers: &[Peer]) -> S
             writeln!(out, "    {}: {value}", peer.key)
         } else {
             let Peer { key, breaks, .. } = peer;
-            writeln!(out, "    # Not known; without it {breaks}.\n    # {key}: {{host: {key}.example.org, port: 1}}")
+            writeln!(out, "    # Not known; without it {breaks}.\n    # {key}: {}", peer.example())
         };
         for other in &peer.others {
             let _ = writeln!(out, "    # another source says: {other}");

@@ -26,7 +26,7 @@ use crate::source::emit;
         portreeve plan --cluster                                        by the TrafficMatrix in the cluster\n  \
         portreeve plan --guide values.yaml --cluster                    as if everything were enforced\n  \
         portreeve plan --matrix matrix.yaml --cluster -o yaml | kubectl apply -f -\n\n\
-        Exit codes: 0 nothing is to be done; 1 something is, or is held back; 2 wrong usage or input.")]
+        Exit codes: 0 nothing is to be done; 1 something is, or is held back; 2 wrong usage or input. With -o yaml: 0 the policy was printed; 1 it was not.")]
 pub(super) struct Args {
     #[command(flatten)]
     intent: IntentArgs,
@@ -34,6 +34,9 @@ pub(super) struct Args {
     world: WorldArgs,
     #[command(flatten)]
     dialect: DialectArg,
+    /// With -o yaml, print the policy also where a needed connection is not known to work afterwards
+    #[arg(long)]
+    allow_unknown: bool,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -46,7 +49,7 @@ enum Format {
     Text,
     /// One JSON object
     Json,
-    /// The policy that would be written, and nothing if none is or if it is held back; the rest on standard error
+    /// The policy as it should stand, for `kubectl apply`; nothing if it is held back or not known to be safe; the rest on standard error
     Yaml,
 }
 
@@ -67,13 +70,24 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let text = match args.output {
         Format::Text => text(&plan, &inputs, style),
         Format::Json => output::json(&json_of(&plan, &inputs))?,
-        Format::Yaml => {
-            let told = text(&plan, &inputs, Style::plain());
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes());
-            plan.step.policy().filter(|_| plan.writes()).map(emit::to_yaml).unwrap_or_default()
-        }
+        Format::Yaml => return Ok(manifest(&plan, &inputs, args.allow_unknown)),
     };
     Ok(Done { text, exit: Exit::findings_if(plan.step != Step::Nothing || !plan.held.is_empty()) })
+}
+
+/// What can be applied as often as one likes, if anything can; people are told on standard error.
+fn manifest(plan: &Plan, inputs: &Inputs, allow_unknown: bool) -> Done {
+    let mut told = text(plan, inputs, Style::plain());
+    let is_safe = plan.held.is_empty() && (allow_unknown || plan.unproven.is_empty());
+    if plan.held.is_empty() && !is_safe {
+        told.push_str(
+            "\nThe policy is not printed, as it is not known to be safe: --allow-unknown prints it all the same\n",
+        );
+    }
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes());
+    let wanted = plan.wanted.as_ref().filter(|_| is_safe).map(emit::to_yaml);
+    let exit = Exit::findings_if(wanted.is_none());
+    Done { text: wanted.unwrap_or_default(), exit }
 }
 
 fn text(plan: &Plan, inputs: &Inputs, style: Style) -> String {

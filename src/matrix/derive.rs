@@ -246,7 +246,8 @@ impl Draft {
                 self.notes.push(format!("no edge {name}: {why} ({})", cite.place));
                 return None;
             }
-            let to = vec![somewhere.first()?.target()];
+            let knows_port = |ask: &&Ask| !matches!(ask.port, Port::Unknown { .. });
+            let to = vec![somewhere.iter().find(knows_port).or_else(|| somewhere.first())?.target()];
             return Some(Settled { to, provenance: unique(somewhere) });
         };
         if let Some((why, cite)) = nowhere.first() {

@@ -8,6 +8,7 @@ mod discover;
 mod dns;
 mod host;
 mod ingress;
+mod listener;
 mod map;
 mod proxy;
 mod select;
@@ -16,6 +17,8 @@ mod subject;
 
 use std::net::IpAddr;
 
+pub use self::blocks::if_private;
+pub use self::listener::shown;
 pub(crate) use self::map::{Map, selector_of};
 pub(crate) use self::service::{behind, whole};
 use super::{Edge, Expect, Intent, Party, Peer, PeerKind, Port, Resolution, ResolvedEdge, Subject};
@@ -52,8 +55,9 @@ impl<'a> Lookup<'a> {
         for party in &edge.from {
             merge(&mut from, self.party(party, None));
         }
+        let mut more = Vec::new();
         if edge.name == "synapse-to-mas" {
-            from = self.synapse_itself(from);
+            (from, more) = self.synapse_itself(from);
         }
         let mut to = Vec::new();
         for target in &edge.to {
@@ -65,7 +69,9 @@ impl<'a> Lookup<'a> {
         }
         self.check_routes();
         self.check_proxy();
-        ResolvedEdge { edge: edge.clone(), from, to }
+        let mut edge = edge.clone();
+        edge.provenance.extend(more);
+        ResolvedEdge { edge, from, to }
     }
 
     /// The peers that a party means; `port` is absent at the `from` end.
@@ -202,7 +208,13 @@ impl<'a> Lookup<'a> {
                 }
             }
         }
-        let found = self.ports_of("the subject", &subject.pods, Some(port));
+        let found = match port {
+            Port::Unknown { default: Some(default) } => {
+                let ports = self.listener(subject, *default);
+                subject.pods.iter().map(|pod| (*pod, ports.clone())).collect()
+            }
+            _ => self.ports_of("the subject", &subject.pods, Some(port)),
+        };
         let ports = if found.is_empty() {
             self.literal_ports(Some(port))
         } else {

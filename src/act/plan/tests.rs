@@ -2,7 +2,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::judge::audit::audit;
 use crate::judge::audit::fixture::{guide, guide_files, load, name};
+use crate::policy::Engine;
 use crate::source::{InputError, Place, Position};
 use crate::world::NotCovered;
 
@@ -189,6 +191,56 @@ fn what_would_cut_everything_is_not_written() {
     let situation =
         Situation { name: &name, intent: &intent, intended: &intended, world: &world, policies: &deny, dialect };
     check(&plan(&situation, &orders(Mode::Enforce)), "create", false, &["unread spec.masConfigFrom"]);
+}
+
+/// The guide's inbound edges, as if a source had named another port of MAS.
+fn at_port(intended: &mut Resolution, port: u16) {
+    for resolved in &mut intended.edges {
+        if resolved.edge.to.iter().any(|target| target.party == crate::matrix::Party::Subject) {
+            resolved.to[0].ports = vec![port];
+            resolved.edge.exchange = crate::matrix::Exchange::Whoami;
+        }
+    }
+}
+
+#[test]
+fn a_wrong_listener_does_not_cut_what_the_services_show() {
+    let (world, none) = world_with(&[]);
+    let mut intended = guide(&world);
+    at_port(&mut intended, 9090);
+    let plan = plan_for(&intended, &world, &none, &orders(Mode::Enforce));
+    check(&plan, "create", false, &["LockOut traefik-to-mas", "LockOut synapse-to-mas"]);
+    let told = &plan.wrong().next().unwrap().message;
+    assert!(told.contains("port 8080 of its pods, which traefik/"), "{told}");
+    // Where nobody gets through anyway, nothing is lost.
+    let (world, deny) = world_with(&[DENY]);
+    check(&plan_for(&intended, &world, &deny, &orders(Mode::Enforce)), "create", true, &[]);
+}
+
+/// A mail relay by a name whose addresses nobody knows.
+fn relay_outside(intended: &mut Resolution) {
+    use crate::matrix::PeerKind;
+    let smtp = intended.edges.iter_mut().find(|edge| edge.edge.name == "mas-to-smtp").unwrap();
+    let nets = vec!["0.0.0.0/0".parse().unwrap()];
+    let except = vec!["10.0.0.0/8".parse().unwrap()];
+    smtp.to[0].kind = PeerKind::Blocks { nets, except, host: Some("mail.example.org".to_owned()) };
+    smtp.to[0].by_default = true;
+}
+
+#[test]
+fn a_host_whose_address_may_be_private_is_not_called_allowed() {
+    let (world, none) = world_with(&[]);
+    let mut intended = guide(&world);
+    relay_outside(&mut intended);
+    let plan = plan_for(&intended, &world, &none, &orders(Mode::Enforce));
+    check(&plan, "create", true, &[]);
+    assert_eq!(plan.unproven, ["mas-to-smtp"]);
+    let smtp = plan.effects.iter().find(|effect| effect.edge == "mas-to-smtp").unwrap();
+    assert_eq!((smtp.before, smtp.after), (Declared::Allowed, Declared::Unknown));
+    assert_eq!(smtp.because, "the addresses of mail.example.org are not known: a private one is not covered");
+    // Where egress is not isolated, whatever address it has is allowed.
+    let ingress = Orders { directions: Directions::Ingress, ..orders(Mode::Enforce) };
+    assert_eq!(plan_for(&intended, &world, &none, &ingress).unproven, Vec::<String>::new());
 }
 
 proptest! {

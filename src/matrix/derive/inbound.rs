@@ -60,22 +60,23 @@ fn listeners<T>(
         let ask = |port| Ask { party: Party::Subject, port, provenance: provenance.clone() };
         said.push(match &guide.target_port {
             // A container port's name says less than the number that MAS listens on.
-            Setting::Known(PortRef::Name(_), _) if matches!(config, Said::Targets(_)) => Said::Somewhere(ask(DEFAULT)),
+            Setting::Known(PortRef::Name(_), _) if matches!(config, Said::Targets(_)) => Said::Somewhere(ask(UNSAID)),
             Setting::Known(port, _) => Said::Targets(vec![ask(Port::Pod(port.clone()))]),
-            Setting::Absent => Said::Somewhere(ask(DEFAULT)),
-            Setting::Hidden(_) => Said::Somewhere(ask(Port::Unknown { default: Some(MAS_PORT) })),
+            Setting::Absent | Setting::Hidden(_) => Said::Somewhere(ask(UNSAID)),
         });
     }
     said.push(config);
     if context.only_peers() {
-        let provenance =
-            Provenance { place: None, section: section.to_owned(), says: "MAS's default listener".to_owned() };
-        said.push(Said::Somewhere(Ask::new(Party::Subject, DEFAULT, provenance)));
+        let provenance = Provenance { place: None, section: section.to_owned(), says: "MAS's listener".to_owned() };
+        said.push(Said::Somewhere(Ask::new(Party::Subject, UNSAID, provenance)));
     }
     said
 }
 
+/// Of MAS itself, where its config is there and names no listener.
 const DEFAULT: Port = Port::Pod(PortRef::Number(MAS_PORT));
+/// Where no source says: the world's Services know better than a default.
+const UNSAID: Port = Port::Unknown { default: Some(MAS_PORT) };
 
 /// What the config says: the ports of the listeners that serve the first of the wanted sets that any listener serves whole.
 fn configured(config: &MasConfig, wanted: &[&[Resource]]) -> Said {

@@ -168,12 +168,12 @@ fn an_almost_empty_block_still_asks_for_the_guides_edges() {
         None,
         None,
         &[
-            "traefik-to-mas: the ingress controller > subject pod:8080 TCP t0",
-            "synapse-to-mas: unknown (peers.synapse) > subject pod:8080 TCP t0",
+            "traefik-to-mas: the ingress controller > subject 8080? TCP t0",
+            "synapse-to-mas: unknown (peers.synapse) > subject 8080? TCP t0",
             "mas-to-postgres: subject > unknown (peers.postgres) 5432? TCP t0",
             "mas-to-synapse: subject > unknown (peers.synapse) 8008? TCP t0",
             "mas-to-smtp: subject > unknown (peers.smtp) 587? TCP t2",
-            "!stranger-to-mas: any-pod > subject pod:8080 TCP t1",
+            "!stranger-to-mas: any-pod > subject 8080? TCP t1",
         ],
     );
 }
@@ -304,13 +304,13 @@ fn peers_alone_describe_a_deployment() {
         None,
         Some(&PEERS.replace("    dns: {host: 169.254.20.10}\n", "")),
         &[
-            "traefik-to-mas: pods app=traefik in kube-system > subject pod:8080 TCP t0",
-            "synapse-to-mas: pods app=synapse in matrix > subject pod:8080 TCP t0",
+            "traefik-to-mas: pods app=traefik in kube-system > subject 8080? TCP t0",
+            "synapse-to-mas: pods app=synapse in matrix > subject 8080? TCP t0",
             "mas-to-postgres: subject > postgres/svc/matrix-db-rw 5432? TCP t0",
             "mas-to-synapse: subject > pods app=synapse in matrix pod:8008 TCP t0",
             "mas-to-smtp: subject > smtp.example.org 587 TCP t2",
             "mas-to-authelia: subject > 192.0.2.1/32 443 & 198.51.100.0/24 443 TCP t1",
-            "!stranger-to-mas: any-pod > subject pod:8080 TCP t1",
+            "!stranger-to-mas: any-pod > subject 8080? TCP t1",
         ],
     );
 }

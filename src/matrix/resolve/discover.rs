@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::map::{image_name, repository};
 use super::select::listed;
-use super::{Lookup, service, unresolved};
+use super::{Lookup, merge, service, unresolved};
 use crate::finding::Code;
-use crate::matrix::{Peer, PeerKind, Port};
-use crate::world::{PodId, PortRef, Protocol, Service, ServiceKind};
+use crate::matrix::{Party, Peer, PeerKind, Port, Provenance};
+use crate::world::{Pod, PodId, PortRef, Protocol, Service, ServiceKind, WorkloadKind};
 
 /// Parts of the paths of PostgreSQL images.
 const POSTGRES_IMAGES: &[&str] = &["postgres", "spilo", "cnpg"];
@@ -16,6 +16,8 @@ const NOT_PRIMARY: &[&str] =
     &["-ro", "-r", "-any", "-repl", "-replica", "-replicas", "-read", "-hl", "-headless", "-config", "-pods"];
 /// Last part of the repository of every Synapse image.
 const SYNAPSE_IMAGE: &str = "synapse";
+/// By which charts tell one deployment of Synapse from another in the same namespace.
+const PART_OF: &str = "app.kubernetes.io/part-of";
 /// What the operators call the Service of the primary: CloudNativePG.
 const PRIMARY: &str = "-rw";
 
@@ -57,30 +59,70 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    /// Whoever opens an edge for Synapse is Synapse, not a proxy in front of it: the chart of the Element Server Suite
-    /// puts HAProxy behind the Service of Synapse's name, and HAProxy asks MAS nothing.
-    pub(super) fn synapse_itself(&mut self, from: Vec<Peer>) -> Vec<Peer> {
+    /// Whoever opens an edge for Synapse is Synapse, all of its processes: each worker that authenticates clients asks MAS about their tokens
+    /// (facts/mas-edges.md §1.2), whichever of them the endpoint leads to. Returns why, where that is more than the endpoint says.
+    pub(super) fn synapse_itself(&mut self, from: Vec<Peer>) -> (Vec<Peer>, Vec<Provenance>) {
         let Some(map) = self.map else {
-            return from;
+            return (from, Vec::new());
         };
-        let is_synapse = |id: &PodId| map.world.pod(*id).images.iter().any(|image| image_name(image) == SYNAPSE_IMAGE);
-        let (mut namespaces, mut own) = (BTreeSet::new(), false);
+        let image = |id: &PodId| map.world.pod(*id).images.iter().find(|image| image_name(image) == SYNAPSE_IMAGE);
+        let (mut namespaces, mut own, mut known) = (BTreeSet::new(), Vec::new(), true);
         for peer in &from {
             if let PeerKind::Pods { namespace, pods, .. } = &peer.kind {
-                namespaces.insert(namespace.clone());
-                own |= pods.is_empty() || pods.iter().any(is_synapse);
+                namespaces.insert(namespace.as_str());
+                known &= !pods.is_empty();
+                own.extend(pods.iter().copied().filter(|pod| image(pod).is_some()));
             }
         }
-        let itself: Vec<PodId> =
-            map.filtered(|pod| namespaces.contains(&pod.name.namespace)).into_iter().filter(is_synapse).collect();
-        if own || itself.is_empty() {
-            return from;
+        let lasting = |pod: &Pod| {
+            let kind = pod.workload.as_ref().map(|workload| workload.kind);
+            !matches!(kind, Some(WorkloadKind::Job | WorkloadKind::CronJob))
+        };
+        let here = map.filtered(|pod| namespaces.contains(pod.name.namespace.as_str()) && lasting(pod));
+        let all: Vec<PodId> = here.into_iter().filter(|pod| image(pod).is_some()).collect();
+        if own.is_empty() {
+            return (if known && !all.is_empty() { self.behind_proxy(&all) } else { from }, Vec::new());
         }
+        // Whoever selects pods means these and no others.
+        let is_exact = |party: &Party| matches!(party, Party::Selector { .. } | Party::Workload(..) | Party::Pod(_));
+        if self.edge.from.iter().all(is_exact) {
+            return (from, Vec::new());
+        }
+        let selected =
+            |id: &PodId| from.iter().any(|peer| matches!(&peer.kind, PeerKind::Pods { pods, .. } if pods.contains(id)));
+        let is_kin = |id: &PodId| {
+            own.iter().any(|first| {
+                let (pod, first_pod) = (map.world.pod(*id), map.world.pod(*first));
+                let part_of = |pod: &Pod| pod.labels.get(PART_OF).cloned();
+                pod.name.namespace == first_pod.name.namespace
+                    && image(id).map(|image| repository(image)) == image(first).map(|image| repository(image))
+                    && part_of(pod) == part_of(first_pod)
+            })
+        };
+        let workers: Vec<PodId> = all.into_iter().filter(|id| !selected(id) && is_kin(id)).collect();
+        let mut provenance: Vec<Provenance> = Vec::new();
+        for pod in workers.iter().map(|id| map.world.pod(*id)) {
+            let name = pod.workload.as_ref().map_or(&pod.name.name, |workload| &workload.name);
+            let says =
+                format!("{}/{name} runs the same image as the pods behind Synapse's endpoint", pod.name.namespace);
+            if provenance.iter().all(|known| known.says != says) {
+                let section = "every Synapse process asks MAS about tokens".to_owned();
+                provenance.push(Provenance { place: Some(pod.place.clone()), section, says });
+            }
+        }
+        let found: Vec<_> = workers.into_iter().map(|id| (id, Vec::new())).collect();
+        let mut from = from;
+        merge(&mut from, self.peers_of("Synapse", &found, None, None));
+        (from, provenance)
+    }
+
+    /// The chart of the Element Server Suite puts HAProxy behind the Service of Synapse's name, and HAProxy asks MAS nothing.
+    fn behind_proxy(&mut self, synapse: &[PodId]) -> Vec<Peer> {
         let message =
             "the Service of Synapse's name leads to a proxy; Synapse's own pods, told by their image, open this edge";
         let fix = "pin them with `peers: {synapse: {selector: {namespace: …, …}}}`";
         self.report(Code::DefaultUsed, "synapse", message.to_owned(), fix);
-        let found: Vec<_> = itself.into_iter().map(|id| (id, Vec::new())).collect();
+        let found: Vec<_> = synapse.iter().map(|id| (*id, Vec::new())).collect();
         self.peers_of("Synapse", &found, None, None)
     }
 

@@ -143,7 +143,9 @@ impl<'a> Lookup<'a> {
         peer.by_default = true;
         let key = self.key();
         let message = format!("the addresses of {host} are not known, so every public address stands in for them");
-        let fix = format!("narrow it with `peers: {{{key}: {{cidrs: [\"<address>/32\"]}}}}`");
+        let fix = format!(
+            "narrow it with `peers: {{{key}: {{cidrs: [\"<address>/32\"]}}}}`; a private address is not covered, it needs that or `{{host: {host}, allowPrivate: [\"<range>\"]}}`"
+        );
         self.report(Code::DefaultUsed, host, message, fix);
         let mut peers = vec![peer];
         if !allow_private.is_empty() {

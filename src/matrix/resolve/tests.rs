@@ -1,4 +1,5 @@
 mod beyond;
+mod listener;
 mod readiness;
 mod services;
 mod subject;

@@ -200,7 +200,7 @@ fn ingress_edges_reach_the_listener_that_serves_them() {
 fn the_guides_edge_stays_when_the_config_shuts_peers_out() {
     let config =
         "http: {listeners: [{resources: [{name: discovery}, {name: oauth}], binds: [{address: 'localhost:8080'}]}]}";
-    let edge = "traefik-to-mas: the ingress controller > subject pod:8080 TCP t0";
+    let edge = "traefik-to-mas: the ingress controller > subject 8080? TCP t0";
     check_about("traefik-to-mas", "mas: {}", config, &[edge, "UnreachableBind http.listeners[0].binds[0].address"]);
 }
 
