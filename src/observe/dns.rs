@@ -17,7 +17,7 @@ use crate::judge::Reason;
 
 /// Largest datagram that is read. Without EDNS an answer has at most 512 bytes (RFC 1035 §4.2.1).
 const MOST_UDP: usize = 4096;
-/// When a probe's question is sent again, as Linux does it with a SYN: a lost datagram is not to look like a blocked port.
+/// When a question is sent again, as Linux does it with a SYN: a lost datagram is not to look like a blocked port.
 const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 /// Bytes of the DNS header.
 const HEADER: usize = 12;
@@ -94,7 +94,7 @@ pub(super) async fn tcp(run: &mut Run<'_>) -> Result<String, Failure> {
 /// One lookup by UDP, and by TCP when the answer does not fit (RFC 7766 §5).
 pub(super) async fn ask(server: SocketAddr, question: &Question, deadline: Instant) -> Result<Message, Failure> {
     let socket = connect::udp(server, None)?;
-    let answer = over_udp(&socket, question, deadline, &[]).await?;
+    let answer = over_udp(&socket, question, deadline, &AGAIN).await?;
     if !answer.metadata.truncation {
         return Ok(answer);
     }
